@@ -1,0 +1,209 @@
+"""What a target is: its database, its Alembic project, its storage and its policies.
+
+The models here hold resolved values. Where they come from is somebody else's concern: the command
+line's registry (``lockkeeper.registry``) or a Prefect block (``tasks.blocks``).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from lockkeeper.errors import ConfigurationError
+from lockkeeper.redaction import register_secret
+
+TARGET_NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""Prefect's block and artifact keys allow no more than this."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AlembicSettings(_Settings):
+    """The user's Alembic project, run unchanged with its own interpreter in a process of its own."""
+
+    config_file: Path = Field(description="Path of the project's alembic.ini.")
+    working_dir: Path | None = Field(
+        default=None, description="Folder to run Alembic in; default is the folder of the config file."
+    )
+    python: Path | None = Field(
+        default=None, description="The project's own Python interpreter; default is Lockkeeper's own."
+    )
+    ini_section: str = Field(default="alembic", description="Section of the ini file (alembic -n).")
+    url_env: str | None = Field(
+        default="DATABASE_URL",
+        description="Environment variable in which env.py looks for the URL; also set as sqlalchemy.url.",
+    )
+    driver: str | None = Field(
+        default=None,
+        description="SQLAlchemy driver for the URL, e.g. asyncpg; default is that of the ini's URL.",
+    )
+    x_arguments: dict[str, str] = Field(
+        default_factory=dict,
+        description="alembic -x arguments; '{url}' in a value becomes the URL (never seen in argv).",
+    )
+    environment: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Further environment variables for the project."
+    )
+    rules_dir: Path | None = Field(
+        default=None,
+        description="Folder of *.sql files, each a query that must return no row after a migration.",
+    )
+
+    @property
+    def folder(self) -> Path:
+        """The folder that Alembic runs in."""
+        return self.working_dir or self.config_file.parent
+
+    @property
+    def interpreter(self) -> Path:
+        """The Python interpreter that Alembic runs with."""
+        return self.python or Path(sys.executable)
+
+
+class LocalStorageSettings(_Settings):
+    """A folder on this machine: the plainest storage."""
+
+    kind: Literal["local"] = "local"
+    path: Path
+
+
+class S3StorageSettings(_Settings):
+    """A bucket of an S3-compatible service. Without keys, boto3's own chain of credentials is used."""
+
+    kind: Literal["s3"] = "s3"
+    bucket: str = Field(min_length=3)
+    prefix: str = ""
+    endpoint_url: str | None = None
+    region: str | None = None
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> S3StorageSettings:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key are given together or not at all")
+        return self
+
+
+StorageSettings = Annotated[LocalStorageSettings | S3StorageSettings, Field(discriminator="kind")]
+
+
+class Policies(_Settings):
+    """What Lockkeeper may do to a target, and when it must stop and ask."""
+
+    lock_timeout_ms: int = Field(default=1000, ge=1, description="lock_timeout of the migration's session.")
+    statement_timeout_ms: int = Field(default=0, ge=0, description="statement_timeout there; 0 is none.")
+    lock_retries: int = Field(default=20, ge=0, description="How often a revision is retried after 55P03.")
+    retry_base_delay_s: float = Field(default=0.5, gt=0, description="First pause of the backoff.")
+    retry_max_delay_s: float = Field(default=15.0, gt=0, description="Longest pause of the backoff.")
+    migration_timeout_s: float = Field(default=3600, gt=0, description="Limit for one revision.")
+    lock_wait_s: float = Field(
+        default=0, ge=0, description="How long to wait for another migration of this database to end."
+    )
+    recovery: Literal["lossless", "accept-loss", "manual"] = Field(
+        default="lossless",
+        description=(
+            "When only a restore helps: 'lossless' restores only when no write was committed since the "
+            "backup, 'accept-loss' restores anyway, 'manual' always asks a human."
+        ),
+    )
+    keep_quarantine: bool = Field(default=True, description="Keep the failed database after a restore.")
+    retention_count: int = Field(default=7, ge=1, description="Verified backups that are always kept.")
+    retention_days: int = Field(default=30, ge=0, description="Backups younger than this are kept.")
+    restore_jobs: int = Field(default=2, ge=1, le=64, description="Parallel jobs of pg_restore.")
+    max_replication_lag_bytes: int = Field(default=64 * 2**20, ge=0, description="Preflight limit.")
+    max_transaction_age_s: float = Field(
+        default=60, gt=0, description="Preflight refuses while a transaction is older than this."
+    )
+    monitor_interval_s: float = Field(default=0.5, gt=0, description="Pause between two samples.")
+    compare_models: bool = Field(
+        default=True, description="After a migration to head, report differences from the models."
+    )
+
+
+class Target(_Settings):
+    """One database to be migrated, with all that is needed for it. Holds secrets: never log it."""
+
+    name: str = Field(pattern=TARGET_NAME_PATTERN)
+    database_url: SecretStr
+    alembic: AlembicSettings | None = None
+    storage: StorageSettings
+    scratch_url: SecretStr | None = Field(
+        default=None, description="Server for scratch databases; default is the target's own server."
+    )
+    maintenance_database: str = Field(
+        default="postgres", description="Database that is always there: for CREATE DATABASE, locks, swaps."
+    )
+    client_bin_dir: Path | None = Field(default=None, description="Folder of pg_dump and pg_restore.")
+    slack_webhook_url: SecretStr | None = None
+    policies: Policies = Policies()
+
+    @field_validator("database_url", "scratch_url")
+    @classmethod
+    def _is_postgresql_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_postgresql_url(value.get_secret_value())
+        return value
+
+    def model_post_init(self, _context: object) -> None:
+        """Make every secret known to the redaction before it can reach any text."""
+        secrets = [self.slack_webhook_url, *(self.alembic.environment.values() if self.alembic else ())]
+        if isinstance(self.storage, S3StorageSettings):
+            secrets.append(self.storage.secret_access_key)
+        for secret in secrets:
+            register_secret(secret.get_secret_value() if secret else None)
+        for url in (self.database_url, self.scratch_url):
+            if url is not None:
+                register_secret(parse_postgresql_url(url.get_secret_value()).password)
+
+    @property
+    def url(self) -> URL:
+        """The database's URL."""
+        return parse_postgresql_url(self.database_url.get_secret_value())
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return str(self.url.database)
+
+    @property
+    def maintenance_url(self) -> URL:
+        """The maintenance database on the target's server."""
+        return self.url.set(database=self.maintenance_database)
+
+    @property
+    def scratch_server_url(self) -> URL:
+        """A database on the server that scratch databases are made on."""
+        if self.scratch_url is None:
+            return self.maintenance_url
+        return parse_postgresql_url(self.scratch_url.get_secret_value())
+
+    def require_alembic(self) -> AlembicSettings:
+        """Return the Alembic project; raises ConfigurationError when the target has none."""
+        if self.alembic is None:
+            raise ConfigurationError(
+                f"Target {self.name!r} has no Alembic project. Add one with --alembic path/to/alembic.ini."
+            )
+        return self.alembic
+
+
+def parse_postgresql_url(text: str) -> URL:
+    """Parse a PostgreSQL URL and refuse others, without ever repeating the URL (it holds a password)."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError(
+            "not a database URL; expected postgresql://user:password@host:port/database"
+        ) from None
+    if url.get_backend_name() not in {"postgresql", "postgres"}:
+        raise ValueError(f"a {url.get_backend_name()} URL; Lockkeeper migrates PostgreSQL")
+    if not url.database:
+        raise ValueError("the URL names no database; expected postgresql://user:password@host:port/database")
+    return url.set(drivername="postgresql")

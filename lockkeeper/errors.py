@@ -1,0 +1,168 @@
+"""Every error that Lockkeeper raises, in one tree.
+
+An error carries its facts as attributes and says in its message what is wrong and what to do next.
+No message holds a secret. The class decides the exit code of the command line and of the report:
+1 failed and the database is as before (or recovered), 2 refused before anything was touched,
+3 needs a human.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+FAILED, REFUSED, NEEDS_HUMAN = 1, 2, 3
+
+# lock_not_available, deadlock_detected, serialization_failure, cannot_connect_now
+TRANSIENT_SQLSTATES = frozenset({"55P03", "40P01", "40001", "57P03"})
+CONNECTION_EXCEPTION_CLASS = "08"
+
+
+class LockkeeperError(Exception):
+    """Root of the tree."""
+
+    exit_code: ClassVar[int] = FAILED
+
+
+class RefusedError(LockkeeperError):
+    """Nothing was touched: the input or the state of the world forbids the operation."""
+
+    exit_code = REFUSED
+
+
+class ConfigurationError(RefusedError):
+    """A target, a file or an option is wrong or missing."""
+
+
+class PreflightError(RefusedError):
+    """At least one preflight check failed; ``problems`` has one readable line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("Preflight refused: " + "; ".join(self.problems))
+
+
+class LockHeldError(RefusedError):
+    """Another run holds the migration lock of this database; ``holder`` names it."""
+
+    def __init__(self, database: str, holder: str) -> None:
+        self.database = database
+        self.holder = holder
+        super().__init__(
+            f"Another migration of database {database!r} is running ({holder}). "
+            "Wait for it to end, or cancel it, and start again."
+        )
+
+
+class ProgramError(LockkeeperError):
+    """An external program failed. ``command`` is free of secrets; ``stderr`` is its redacted end."""
+
+    def __init__(self, command: Sequence[str], exit_code: int | None, stderr: str) -> None:
+        self.command = tuple(command)
+        self.program_exit_code = exit_code
+        self.stderr = stderr
+        how = f"exit code {exit_code}" if exit_code is not None else "could not be started"
+        super().__init__(f"{self.command[0]} failed ({how}): {stderr.strip()[-2000:] or 'no message'}")
+
+
+class ProgramTimeoutError(ProgramError):
+    """An external program was killed because it ran longer than its time limit."""
+
+
+class DatabaseError(LockkeeperError):
+    """PostgreSQL refused a statement or a connection. ``sqlstate`` is its code, or None."""
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(message)
+
+
+class LockTimeoutError(DatabaseError):
+    """SQLSTATE 55P03: a lock was not available within ``lock_timeout``."""
+
+
+class ConnectionLostError(DatabaseError):
+    """The server cannot be reached, or ended the session (class 08, 57P01 to 57P03)."""
+
+
+class StorageError(LockkeeperError):
+    """Storage could not be read or written. ``key`` is the object concerned."""
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+class BackupError(LockkeeperError):
+    """A backup could not be made; no object is left that could be taken for one."""
+
+    def __init__(self, message: str, backup_id: str | None = None) -> None:
+        self.backup_id = backup_id
+        super().__init__(message)
+
+
+class BackupCorruptError(BackupError):
+    """A stored backup is missing, truncated, changed, or does not restore to what its manifest says."""
+
+
+class BackupNotFoundError(RefusedError):
+    """No backup of that id in the target's storage."""
+
+    def __init__(self, backup_id: str) -> None:
+        self.backup_id = backup_id
+        super().__init__(f"No backup {backup_id!r} in the target's storage. `lockkeeper backups` lists them.")
+
+
+class MigrationError(LockkeeperError):
+    """A revision failed. ``left_partial`` says that part of it may have been committed."""
+
+    def __init__(
+        self,
+        message: str,
+        revision: str | None = None,
+        sqlstate: str | None = None,
+        left_partial: bool = False,
+    ) -> None:
+        self.revision = revision
+        self.sqlstate = sqlstate
+        self.left_partial = left_partial
+        super().__init__(message)
+
+
+class AlembicProjectError(RefusedError):
+    """The user's Alembic project cannot be loaded, or the revision asked for does not exist in it."""
+
+
+class VerificationError(LockkeeperError):
+    """What was checked is not what it must be; ``findings`` has one readable line for each difference."""
+
+    def __init__(self, subject: str, findings: Sequence[str]) -> None:
+        self.subject = subject
+        self.findings = tuple(findings)
+        shown = "; ".join(self.findings[:10])
+        more = len(self.findings) - 10
+        super().__init__(f"{subject}: {shown}" + (f"; and {more} more" if more > 0 else ""))
+
+
+class NeedsHumanError(LockkeeperError):
+    """Lockkeeper stopped where going on could lose data. ``command`` is what an operator may run next."""
+
+    exit_code = NEEDS_HUMAN
+
+    def __init__(self, message: str, command: str) -> None:
+        self.command = command
+        super().__init__(f"{message} Next: {command}")
+
+
+class RecoveryError(NeedsHumanError):
+    """No step of the recovery ladder brought the database back to a verified state."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether trying again can help: lock time-outs, deadlocks, serialization, lost connections."""
+    if isinstance(error, ConnectionLostError):
+        return True
+    sqlstate = getattr(error, "sqlstate", None)
+    if not isinstance(sqlstate, str):
+        return False
+    return sqlstate in TRANSIENT_SQLSTATES or sqlstate.startswith(CONNECTION_EXCEPTION_CLASS)

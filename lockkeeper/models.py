@@ -1,0 +1,262 @@
+"""What steps hand to each other: frozen, typed, JSON-able and free of secrets."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class Fact(BaseModel):
+    """Base of everything that is written to storage or reports."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckState(str, Enum):
+    """Outcome of one check. A check that could not run is not a check that passed."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "could not check"
+
+
+class Check(Fact):
+    """One preflight or verification check; ``message`` says what was seen and, if bad, what to do."""
+
+    name: str
+    state: CheckState
+    message: str
+
+    @property
+    def refuses(self) -> bool:
+        """Whether this check forbids going on."""
+        return self.state in (CheckState.FAILED, CheckState.UNKNOWN)
+
+
+class Revision(Fact):
+    """One Alembic revision of a plan."""
+
+    id: str
+    down: tuple[str, ...] = ()
+    branch_labels: tuple[str, ...] = ()
+    message: str = ""
+
+
+class MigrationPlan(Fact):
+    """What would be applied, in order. ``before`` and ``after`` are the version table's contents, sorted."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    steps: tuple[Revision, ...]
+    destination: str
+    reaches_head: bool
+
+
+class RevisionTiming(Fact):
+    """One applied (or reverted) revision."""
+
+    revision: str
+    duration_s: float
+    attempts: int = 1
+    lock_timeouts: int = 0
+
+
+class TableFingerprint(Fact):
+    """Content of one table, independent of row order and of physical layout.
+
+    ``digest`` covers whole rows, ``columns`` each column by itself; equal digests mean equal content.
+    """
+
+    table: str = Field(description='Qualified and quoted, e.g. public.users or "My Schema"."T".')
+    rows: int
+    digest: str
+    columns: dict[str, str] = Field(default_factory=dict)
+
+
+class DataFingerprint(Fact):
+    """Content of a database at one snapshot."""
+
+    tables: dict[str, TableFingerprint]
+    sequences: dict[str, str] = Field(default_factory=dict, description="name -> 'last_value,is_called'")
+    large_objects: TableFingerprint | None = None
+
+
+class SchemaFingerprint(Fact):
+    """Everything in the catalogue that matters: kind of object -> identity -> its properties."""
+
+    objects: dict[str, dict[str, dict[str, Any]]]
+
+
+class BackupState(str, Enum):
+    """A backup is not done when the dump ends; it is done when it has been verified."""
+
+    STARTED = "started"
+    UPLOADED = "uploaded"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class DatabaseProperties(Fact):
+    """What pg_dump of one database leaves out: needed to make a copy that can take its place."""
+
+    owner: str
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str = "c"
+    locale: str | None = None
+    tablespace: str = "pg_default"
+    connection_limit: int = -1
+    acl: tuple[str, ...] | None = None
+    comment: str | None = None
+    settings: tuple[tuple[str | None, str, str], ...] = Field(
+        default=(), description="(role or None, parameter, value) of ALTER DATABASE/ROLE ... SET"
+    )
+
+
+class BackupManifest(Fact):
+    """The truth about one backup, written last and kept beside the dump."""
+
+    id: str
+    target: str
+    database: str
+    state: BackupState
+    created_at: datetime
+    updated_at: datetime
+    reason: str | None = None
+    server_version_num: int
+    system_identifier: str | None = None
+    revisions: tuple[str, ...] = ()
+    snapshot: str | None = None
+    lsn: str | None = None
+    dump_key: str | None = None
+    size_bytes: int | None = None
+    uncompressed_bytes: int | None = None
+    sha256: str | None = None
+    roles_sql: str | None = Field(default=None, description="Roles, without passwords.")
+    properties: DatabaseProperties | None = None
+    schema_fingerprint: SchemaFingerprint | None = None
+    data_fingerprint: DataFingerprint | None = None
+    write_counters: dict[str, tuple[int, int, int]] | None = Field(
+        default=None,
+        description="table -> inserted, updated, deleted rows counted when the snapshot was taken",
+    )
+    counters_epoch: str | None = Field(default=None, description="Changes when the counters start again.")
+    tool_versions: dict[str, str] = Field(default_factory=dict)
+    timings_s: dict[str, float] = Field(default_factory=dict)
+
+
+class BackupVerification(Fact):
+    """What was compared when a backup was restored for proof."""
+
+    backup_id: str
+    tables: int
+    rows: int
+    restore_s: float
+    duration_s: float
+
+
+class RestoreReport(Fact):
+    """One restore: what now serves, what was put aside, and how long writes were refused."""
+
+    backup_id: str
+    database: str
+    quarantine_database: str | None
+    fence_s: float
+    duration_s: float
+    revisions: tuple[str, ...] = ()
+
+
+class MonitorSummary(Fact):
+    """What the monitor saw beside a migration."""
+
+    samples: int = 0
+    max_blocked_sessions: int = 0
+    longest_block_s: float = 0.0
+    blockers: tuple[str, ...] = ()
+    size_before_bytes: int | None = None
+    size_after_bytes: int | None = None
+    failed_samples: int = 0
+
+
+class StepState(str, Enum):
+    """Outcome of one step of a run."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Step(Fact):
+    """One step of a run as the report shows it."""
+
+    name: str
+    state: StepState
+    started_at: datetime
+    duration_s: float = 0.0
+    detail: str = ""
+
+
+class Outcome(str, Enum):
+    """How a run ended. See ``exit_code``."""
+
+    SUCCEEDED = "succeeded"
+    NOTHING_TO_DO = "nothing to do"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNCHANGED = "failed, database unchanged"
+    RECOVERED = "failed and recovered"
+    NEEDS_HUMAN = "needs a human"
+
+    @property
+    def exit_code(self) -> int:
+        """The command line's exit code for this outcome."""
+        if self in (Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO):
+            return 0
+        return {Outcome.REFUSED: 2, Outcome.NEEDS_HUMAN: 3}.get(self, 1)
+
+
+class RecoveryAttempt(Fact):
+    """One rung of the recovery ladder: what was tried and why it was or was not enough."""
+
+    rung: str
+    succeeded: bool
+    reason: str
+    duration_s: float
+
+
+class RunReport(Fact):
+    """The whole story of one run: printed, stored as JSON, shown in Prefect, sent to Slack."""
+
+    run_id: str
+    operation: str
+    target: str
+    database: str
+    outcome: Outcome | None = None
+    started_at: datetime
+    duration_s: float = 0.0
+    initiator: str = ""
+    requested_revision: str | None = None
+    plan: MigrationPlan | None = None
+    revisions: tuple[RevisionTiming, ...] = ()
+    backup_id: str | None = None
+    restore: RestoreReport | None = None
+    checks: tuple[Check, ...] = ()
+    recovery: tuple[RecoveryAttempt, ...] = ()
+    monitor: MonitorSummary | None = None
+    steps: tuple[Step, ...] = ()
+    error: str | None = None
+    next_command: str | None = None
+    link: str | None = None
+    warnings: tuple[str, ...] = ()

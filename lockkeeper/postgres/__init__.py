@@ -1,0 +1,1 @@
+"""PostgreSQL itself: connections, client programs, catalogue, locks and fingerprints."""

@@ -1,0 +1,84 @@
+"""Real servers for the tests: one PostgreSQL per major version and session, a fresh database per test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from psycopg2 import sql
+from sqlalchemy.engine import URL
+
+from lockkeeper.local.postgres_server import EmbeddedPostgres, available_bin_dirs, temporary_postgres
+from lockkeeper.postgres.connection import connect, execute, scratch_name
+
+DEFAULT_MAJOR = 16
+MAJORS = sorted(major for major in available_bin_dirs() if major >= 14)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder that the server's own user can reach (pytest's tmp_path is closed to others)."""
+    folder = Path(tempfile.mkdtemp(prefix="lockkeeper-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers(server_folder: Path) -> Iterator[Callable[[int], EmbeddedPostgres]]:
+    """Return a function: major version -> running server, started at first use."""
+    running: dict[int, EmbeddedPostgres] = {}
+    contexts = []
+
+    def get(major: int) -> EmbeddedPostgres:
+        if major not in running:
+            context = temporary_postgres(server_folder, major=major)
+            running[major] = context.__enter__()
+            contexts.append(context)
+        return running[major]
+
+    yield get
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def server(servers: Callable[[int], EmbeddedPostgres]) -> EmbeddedPostgres:
+    """The default server (PostgreSQL 16)."""
+    return servers(DEFAULT_MAJOR)
+
+
+@pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
+def every_server(
+    request: pytest.FixtureRequest, servers: Callable[[int], EmbeddedPostgres]
+) -> EmbeddedPostgres:
+    """Each major version that this machine has, one after the other."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def make_database() -> Iterator[Callable[..., URL]]:
+    """Return a function: server (and name) -> URL of a new empty database, dropped after the test."""
+    made: list[tuple[URL, str]] = []
+
+    def make(server: EmbeddedPostgres, name: str | None = None) -> URL:
+        name = name or scratch_name("test", "t")
+        with connect(server.url(), "tests") as connection:
+            execute(connection, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        made.append((server.url(), name))
+        return server.url(name)
+
+    yield make
+    for url, name in made:
+        with connect(url, "tests") as connection:
+            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            execute(connection, statement)
+
+
+@pytest.fixture
+def database(server: EmbeddedPostgres, make_database: Callable[..., URL]) -> URL:
+    """A fresh empty database on the default server."""
+    return make_database(server)
