@@ -166,7 +166,8 @@ class EmbeddedPostgres:
             shutil.chown(password_file, self.user)
         try:
             argv = [
-                str(self.bin_dir / "initdb"), "-D", str(self.data_dir), "-U", "postgres", "-A", "scram-sha-256",
+                str(self.bin_dir / "initdb"), "-D", str(self.data_dir), "-U", "postgres",
+                "-A", "scram-sha-256",
                 "--pwfile", str(password_file), "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
             ]  # fmt: skip
             run_program(argv, user=self.user, cwd=Path("/"), timeout_s=120)
