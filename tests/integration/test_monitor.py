@@ -1,0 +1,71 @@
+"""The monitor sees who waits for whom, with real sessions that block each other."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from lockkeeper.errors import LockTimeoutError
+from lockkeeper.monitor import DatabaseMonitor, watching
+from lockkeeper.postgres.connection import connect, execute, fetch_value
+
+
+def wait_until(condition, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true in time"
+        time.sleep(0.02)
+
+
+def blocked_reader(url) -> threading.Thread:
+    def read() -> None:
+        with connect(url, "application") as reader:
+            execute(reader, "SELECT count(*) FROM t")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread
+
+
+def test_sessions_that_the_migration_blocks_are_counted(database) -> None:
+    monitor = DatabaseMonitor(database, "r1", 0.02)
+    with connect(database, "migrate", run_id="r1", autocommit=False) as migration:
+        execute(migration, "CREATE TABLE t (id int)")
+        migration.commit()
+        execute(migration, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        with watching(monitor):
+            readers = [blocked_reader(database) for _ in range(3)]
+            wait_until(lambda: monitor.summary().max_blocked_sessions == 3)
+            wait_until(lambda: monitor.summary().longest_block_s > 0.1)
+            migration.rollback()
+            for reader in readers:
+                reader.join()
+    summary = monitor.summary()
+    assert summary.failed_samples == 0
+    assert summary.size_before_bytes is not None
+    assert summary.size_after_bytes is not None
+
+
+def test_the_idle_transaction_that_the_migration_waits_for_is_named(database) -> None:
+    told: list[str] = []
+    monitor = DatabaseMonitor(database, "r2", 0.02, on_change=told.append)
+    with connect(database, "setup") as setup:
+        execute(setup, "CREATE TABLE t (id int)")
+    with connect(database, "forgotten", autocommit=False) as idle, watching(monitor):
+        execute(idle, "SELECT count(*) FROM t")
+        pid = fetch_value(idle, "SELECT pg_backend_pid()")
+        with connect(database, "migrate", run_id="r2", lock_timeout_ms=400) as migration:
+            try:
+                execute(migration, "ALTER TABLE t ADD COLUMN x int")
+            except LockTimeoutError:
+                wait_until(lambda: bool(told))
+    assert f"session {pid} (lockkeeper:forgotten" in told[0]
+    assert "AccessExclusiveLock on t" in told[0]
+    assert "idle in transaction" in monitor.summary().blockers[0]
+
+
+def test_a_database_that_cannot_be_watched_is_said_and_fails_nothing(database) -> None:
+    monitor = DatabaseMonitor(database.set(password="wrong"), "r3", 0.02)
+    with watching(monitor):
+        wait_until(lambda: monitor.summary().failed_samples > 0)
+    assert monitor.summary().samples == 0
