@@ -123,9 +123,11 @@ class Policies(_Settings):
         default=60, gt=0, description="Preflight refuses while a transaction is older than this."
     )
     monitor_interval_s: float = Field(default=0.5, gt=0, description="Pause between two samples.")
-    compare_models: bool = Field(
-        default=True, description="After a migration to head, report differences from the models."
+    model_differences: Literal["ignore", "warn", "fail"] = Field(
+        default="warn",
+        description="What differences from the models mean, after a migration to head.",
     )
+    rule_timeout_ms: int = Field(default=60_000, ge=1, description="statement_timeout of one rule.")
 
 
 class Target(_Settings):

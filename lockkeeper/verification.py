@@ -1,0 +1,154 @@
+"""Is the database what it must be after a migration?
+
+Every check is run and every result shown before anything is decided. A check that could not run is not a
+check that passed. Rules show the keys of failing rows, never their contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from psycopg2 import sql
+from sqlalchemy.engine import URL
+
+from lockkeeper.errors import ConfigurationError, DatabaseError, VerificationError
+from lockkeeper.models import Check, CheckState, MigrationPlan
+from lockkeeper.postgres.connection import (
+    Connection,
+    connect,
+    converting_errors,
+    execute,
+    fetch_all,
+    fetch_value,
+    named_query,
+)
+
+SHOWN_KEYS = 5
+
+
+def passed(name: str, message: str) -> Check:
+    """A check that found what it must."""
+    return Check(name=name, state=CheckState.OK, message=message)
+
+
+def failed(name: str, message: str) -> Check:
+    """A check that found what may not be."""
+    return Check(name=name, state=CheckState.FAILED, message=message)
+
+
+def warned(name: str, message: str) -> Check:
+    """A check that found what somebody should know, without being wrong."""
+    return Check(name=name, state=CheckState.WARNING, message=message)
+
+
+def unknown(name: str, error: Exception) -> Check:
+    """A check that could not run, which never counts as passed."""
+    return Check(name=name, state=CheckState.UNKNOWN, message=f"could not check: {error}")
+
+
+def require(subject: str, checks: Sequence[Check]) -> None:
+    """Raise VerificationError when one of ``checks`` forbids going on."""
+    findings = [check.message for check in checks if check.refuses]
+    if findings:
+        raise VerificationError(subject, findings)
+
+
+def check_revisions(current: Sequence[str], plan: MigrationPlan) -> Check:
+    """Compare the version table with where the plan ends."""
+    here, there = ", ".join(sorted(current)) or "base", ", ".join(sorted(plan.after)) or "base"
+    if here == there:
+        return passed("revision", f"the database is at {here}")
+    return failed("revision", f"the database is at revision {here}, expected {there}")
+
+
+def invalid_objects(connection: Connection) -> frozenset[str]:
+    """Name invalid indexes and constraints that are NOT VALID."""
+    return frozenset(str(text) for (text,) in fetch_all(connection, named_query("invalid_objects"), {}))
+
+
+def check_invalid_objects(connection: Connection, before: frozenset[str]) -> list[Check]:
+    """Fail for every invalid object that was not there ``before``; mention those that were."""
+    now = invalid_objects(connection)
+    checks = [failed("validity", text) for text in sorted(now - before)]
+    checks += [warned("validity", f"{text}, as it was before") for text in sorted(now & before)]
+    return checks or [passed("validity", "every index is valid and every constraint is validated")]
+
+
+def row_counts(connection: Connection, tables: Sequence[str]) -> dict[str, int]:
+    """Count the rows of those ``tables`` (qualified and quoted names) that exist; takes ACCESS SHARE."""
+    counts = {}
+    for table in tables:
+        if fetch_value(connection, "SELECT pg_catalog.to_regclass(%s)", (table,)) is not None:
+            # ``table`` came quoted from the catalogue (quote_ident), and was just resolved by it.
+            counts[table] = int(fetch_value(connection, sql.SQL("SELECT count(*) FROM ") + sql.SQL(table)))
+    return counts
+
+
+def check_counts(before: dict[str, int], now: dict[str, int]) -> list[Check]:
+    """Fail where a table that had rows is empty; mention tables that are gone or smaller."""
+    checks = []
+    for table, rows in sorted(before.items()):
+        if table not in now:
+            checks.append(warned("row counts", f"table {table} with {rows} rows is gone"))
+        elif rows and not now[table]:
+            checks.append(failed("row counts", f"table {table} had {rows} rows and is empty"))
+        elif now[table] < rows:
+            checks.append(warned("row counts", f"table {table} had {rows} rows and has {now[table]}"))
+    return checks or [passed("row counts", f"no table of {len(before)} has lost a row")]
+
+
+def check_models(differences: Sequence[str] | None, policy: str) -> list[Check]:
+    """Judge the differences between the database and the project's models."""
+    if differences is None:
+        return [passed("models", "the project has no model metadata to compare with")]
+    if not differences:
+        return [passed("models", "the database is what the models describe")]
+    judge = failed if policy == "fail" else warned
+    return [judge("models", difference) for difference in differences]
+
+
+def load_rules(folder: Path | None) -> dict[str, str]:
+    """Return rule name -> query of every ``*.sql`` file in ``folder``; raises ConfigurationError."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise ConfigurationError(f"The folder of rules {folder} does not exist.")
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql"))}
+
+
+def check_rules(url: URL, rules: dict[str, str], *, timeout_ms: int, run_id: str) -> list[Check]:
+    """Run every rule in a read-only transaction of its own; a rule that returns rows fails."""
+    checks = []
+    for name, query in rules.items():
+        try:
+            with connect(
+                url, "rules", run_id=run_id, autocommit=False, statement_timeout_ms=timeout_ms
+            ) as connection:
+                execute(connection, "SET TRANSACTION READ ONLY")
+                checks.append(_check_rule(connection, name, query))
+        except DatabaseError as error:
+            checks.append(unknown(f"rule {name}", error))
+    return checks
+
+
+def _check_rule(connection: Connection, name: str, query: str) -> Check:
+    with converting_errors(), connection.cursor() as cursor:
+        cursor.execute(query)
+        rows = cursor.fetchmany(SHOWN_KEYS + 1)
+        total = cursor.rowcount
+        description = cursor.description or ()
+    if not rows:
+        return passed(f"rule {name}", f"rule {name} holds")
+    tables = [column.table_oid for column in description if column.table_oid]
+    keys = set(fetch_all(connection, named_query("key_columns"), {"tables": tables}))
+    shown = [
+        (position, column.name)
+        for position, column in enumerate(description)
+        if (column.table_oid, column.table_column) in keys
+    ]
+    examples = [
+        "(" + ", ".join(f"{label}={row[at]}" for at, label in shown) + ")" for row in rows[:SHOWN_KEYS]
+    ]
+    where = f": {', '.join(examples)}{', ...' if total > SHOWN_KEYS else ''}" if shown else ""
+    return failed(f"rule {name}", f"rule {name} is broken by {total} rows{where}")
