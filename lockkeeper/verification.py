@@ -128,8 +128,15 @@ def check_rules(url: URL, rules: dict[str, str], *, timeout_ms: int, run_id: str
                 execute(connection, "SET TRANSACTION READ ONLY")
                 checks.append(_check_rule(connection, name, query))
         except DatabaseError as error:
-            checks.append(unknown(f"rule {name}", error))
+            checks.append(unknown(f"rule {name}", _without_contents(error)))
     return checks
+
+
+def _without_contents(error: DatabaseError) -> DatabaseError:
+    """Data exceptions (class 22) quote the offending value: keep only their code."""
+    if (error.sqlstate or "").startswith("22"):
+        return DatabaseError(f"a data exception, SQLSTATE {error.sqlstate}", error.sqlstate)
+    return error
 
 
 def _check_rule(connection: Connection, name: str, query: str) -> Check:
@@ -147,8 +154,7 @@ def _check_rule(connection: Connection, name: str, query: str) -> Check:
         for position, column in enumerate(description)
         if (column.table_oid, column.table_column) in keys
     ]
-    examples = [
-        "(" + ", ".join(f"{label}={row[at]}" for at, label in shown) + ")" for row in rows[:SHOWN_KEYS]
-    ]
-    where = f": {', '.join(examples)}{', ...' if total > SHOWN_KEYS else ''}" if shown else ""
+    keys_of = [", ".join(f"{label}={row[at]}" for at, label in shown) for row in rows[:SHOWN_KEYS]]
+    examples = ", ".join(f"({key})" for key in keys_of) + (", ..." if total > SHOWN_KEYS else "")
+    where = f": {examples}" if shown else ""
     return failed(f"rule {name}", f"rule {name} is broken by {total} rows{where}")

@@ -25,7 +25,8 @@ def shop(database):
         execute(connection, 'CREATE TABLE "Odd Name" (id int)')
         execute(
             connection,
-            "INSERT INTO users SELECT n, 'user' || n || '@secret.example', 'active' FROM generate_series(1, 20) n",
+            "INSERT INTO users SELECT n, 'user' || n || '@secret.example', 'active' "
+            "FROM generate_series(1, 20) n",
         )
     return database
 
@@ -48,13 +49,17 @@ def test_a_rule_that_holds_passes_and_one_that_cannot_run_does_not(shop) -> None
         "misspelt": "SELECT nothing FROM users",
         "slow": "SELECT pg_sleep(30)",
         "writes": "DELETE FROM users RETURNING id",
+        "casts": "SELECT email::int FROM users",
     }
-    states = {check.name: check.state for check in check_rules(shop, rules, timeout_ms=200, run_id="r")}
+    checks = check_rules(shop, rules, timeout_ms=200, run_id="r")
+    assert "secret.example" not in str(checks)
+    states = {check.name: check.state for check in checks}
     assert states == {
         "rule holds": CheckState.OK,
         "rule misspelt": CheckState.UNKNOWN,
         "rule slow": CheckState.UNKNOWN,
         "rule writes": CheckState.UNKNOWN,
+        "rule casts": CheckState.UNKNOWN,
     }
     with connect(shop, "check") as connection:
         assert row_counts(connection, ["public.users"]) == {"public.users": 20}

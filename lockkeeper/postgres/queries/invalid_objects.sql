@@ -10,4 +10,5 @@ SELECT pg_catalog.format('constraint %%I on %%s is NOT VALID', o.conname, o.conr
 FROM pg_catalog.pg_constraint AS o
 WHERE NOT o.convalidated
   AND o.conrelid <> 0
+  AND COALESCE(pg_catalog.to_jsonb(o) ->> 'conenforced', 'true') = 'true' -- 18: NOT ENFORCED is on purpose
 ORDER BY 1
