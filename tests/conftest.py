@@ -12,6 +12,7 @@ from psycopg2 import sql
 from sqlalchemy.engine import URL
 
 from lockkeeper.local.postgres_server import EmbeddedPostgres, available_bin_dirs, temporary_postgres
+from lockkeeper.local.s3_server import EmbeddedS3, temporary_s3
 from lockkeeper.postgres.connection import connect, execute, scratch_name
 
 DEFAULT_MAJOR = 16
@@ -82,3 +83,10 @@ def make_database() -> Iterator[Callable[..., URL]]:
 def database(server: EmbeddedPostgres, make_database: Callable[..., URL]) -> URL:
     """A fresh empty database on the default server."""
     return make_database(server)
+
+
+@pytest.fixture(scope="session")
+def s3(server_folder: Path) -> Iterator[EmbeddedS3]:
+    """A running S3 server; make a bucket of your own with ``s3.settings("my-bucket")``."""
+    with temporary_s3(server_folder) as server:
+        yield server
