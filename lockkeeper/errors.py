@@ -9,7 +9,10 @@ No message holds a secret. The class decides the exit code of the command line a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from lockkeeper.models import RevisionTiming
 
 FAILED, REFUSED, NEEDS_HUMAN = 1, 2, 3
 
@@ -114,7 +117,11 @@ class BackupNotFoundError(RefusedError):
 
 
 class MigrationError(LockkeeperError):
-    """A revision failed. ``left_partial`` says that part of it may have been committed."""
+    """A revision failed.
+
+    ``left_partial`` says that part of it may have been committed; ``completed`` holds the timings
+    (``models.RevisionTiming``) of the revisions before it, which were.
+    """
 
     def __init__(
         self,
@@ -122,7 +129,9 @@ class MigrationError(LockkeeperError):
         revision: str | None = None,
         sqlstate: str | None = None,
         left_partial: bool = False,
+        completed: Sequence[RevisionTiming] = (),
     ) -> None:
+        self.completed = tuple(completed)
         self.revision = revision
         self.sqlstate = sqlstate
         self.left_partial = left_partial

@@ -68,6 +68,13 @@ class RevisionTiming(Fact):
     duration_s: float
     attempts: int = 1
     lock_timeouts: int = 0
+    own_writes: dict[str, tuple[int, int, int]] | None = Field(
+        default=None,
+        description=(
+            "table -> rows inserted, updated, deleted by the revision itself; None when that is not known, "
+            "as after statements outside a transaction"
+        ),
+    )
 
 
 class TableFingerprint(Fact):
@@ -233,7 +240,7 @@ class RecoveryAttempt(Fact):
     rung: str
     succeeded: bool
     reason: str
-    duration_s: float
+    duration_s: float = 0.0
 
 
 class RunReport(Fact):

@@ -1,0 +1,86 @@
+"""Keeps the story of a run while it happens, and hands it to the journal after every step."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lockkeeper.models import Outcome, RecoveryAttempt, RunReport, Step, StepState, utc_now
+from lockkeeper.redaction import redact
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time, e.g. ``20261123T104500Z-1a2b3c``."""
+    return f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+class RunRecord:
+    """The report of one run, growing.
+
+    ``journal`` gets the report after every change of a step; what it returns is kept as a warning.
+    """
+
+    def __init__(self, report: RunReport, journal: Callable[[RunReport], str | None]) -> None:
+        self.report = report
+        self._journal = journal
+        self._started = time.monotonic()
+
+    def update(self, **facts: Any) -> RunReport:
+        """Set fields of the report."""
+        self.report = self.report.model_copy(update=facts)
+        return self.report
+
+    def warn(self, message: str) -> RunReport:
+        """Add a warning, once."""
+        if message not in self.report.warnings:
+            self.update(warnings=(*self.report.warnings, redact(message)))
+        return self.report
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Time one step; yields a function that sets what the report says of it."""
+        started, started_at, details = time.monotonic(), utc_now(), [""]
+        earlier = self.report.steps
+
+        def put(state: StepState) -> None:
+            took = round(time.monotonic() - started, 3)
+            step = Step(name=name, state=state, started_at=started_at, duration_s=took, detail=details[-1])
+            self.update(steps=(*earlier, step))
+            self._write()
+
+        put(StepState.RUNNING)
+        try:
+            yield details.append
+        except BaseException as error:
+            details.append(redact(str(error)) or type(error).__name__)
+            put(StepState.FAILED)
+            raise
+        put(StepState.DONE)
+
+    def attempted(self, attempt: RecoveryAttempt) -> None:
+        """Add one rung of the recovery ladder."""
+        self.update(recovery=(*self.report.recovery, attempt))
+        self._write()
+
+    def conclude(
+        self, outcome: Outcome, error: BaseException | None = None, next_command: str | None = None
+    ) -> None:
+        """Set the outcome; the first one stands, since what follows a failure does not change it."""
+        if self.report.outcome is not None:
+            return
+        message = None if error is None else redact(str(error)) or type(error).__name__
+        self.update(outcome=outcome, error=message, next_command=next_command)
+
+    def close(self) -> RunReport:
+        """Set the duration and write the journal for the last time."""
+        self.update(duration_s=round(time.monotonic() - self._started, 3))
+        self._write()
+        return self.report
+
+    def _write(self) -> None:
+        warning = self._journal(self.report)
+        if warning:
+            self.warn(warning)
