@@ -1,0 +1,337 @@
+"""A run's story for people: Markdown for Prefect, files and CI summaries, and a rich table for terminals.
+
+Pure: the same report always gives the same text. Every piece of text is redacted and loses its control
+characters here, at the edge, and what is special in Markdown is escaped, so that a table named ``a|b`` or
+an error with backticks cannot break the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lockkeeper.models import CheckState, Outcome, RunReport, Step, StepState
+from lockkeeper.redaction import redact
+
+HEADLINES = {
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.NOTHING_TO_DO: "nothing to do",
+    Outcome.REFUSED: "refused before anything was touched",
+    Outcome.FAILED: "failed",
+    Outcome.UNCHANGED: "failed, the database is unchanged",
+    Outcome.RECOVERED: "failed and was recovered, the database is as before",
+    Outcome.NEEDS_HUMAN: "needs a human",
+    None: "still running",
+}
+STYLES = {
+    Outcome.SUCCEEDED: "green",
+    Outcome.NOTHING_TO_DO: "green",
+    Outcome.REFUSED: "yellow",
+    Outcome.NEEDS_HUMAN: "bold red",
+    None: "blue",
+}
+_STEP_STYLES = {StepState.DONE: "green", StepState.FAILED: "red", StepState.RUNNING: "blue"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!])")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LINK = re.compile(r"https?://[^\s<>()\[\]\"|`\\]+")
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+Rows = Sequence[Sequence[str]]
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without secrets, and without characters that steer a terminal or turn text around."""
+    return _CONTROL.sub("\ufffd", redact(text).replace("\r\n", "\n"))
+
+
+def format_duration(seconds: float) -> str:
+    """Return e.g. ``0.42 s``, ``12.3 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_size(size_bytes: int) -> str:
+    """Return e.g. ``512 B``, ``1.4 MB``: powers of 1,000."""
+    size, unit = float(size_bytes), 0
+    while abs(size) >= 999.5 and unit < len(_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size_bytes} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def headline(report: RunReport) -> str:
+    """Return the run in one line: operation, target and how it ended."""
+    return plain(f"{report.operation.capitalize()} of {report.target}: {HEADLINES[report.outcome]}")
+
+
+def facts(report: RunReport) -> list[tuple[str, str]]:
+    """Return what was run, by whom, when and how long, as label and value."""
+    rows = [("Target", report.target), ("Database", report.database)]
+    if report.requested_revision:
+        rows.append(("Asked for", report.requested_revision))
+    if report.plan:
+        rows.append(("Revision before", ", ".join(report.plan.before) or "none"))
+        rows.append(("Revision planned", ", ".join(report.plan.after) or "none"))
+    if report.initiator:
+        rows.append(("Started by", report.initiator))
+    rows += [
+        ("Started at", report.started_at.strftime("%Y-%m-%d %H:%M:%S %Z").strip()),
+        ("Duration", format_duration(report.duration_s)),
+    ]
+    if report.backup_id:
+        rows.append(("Backup", report.backup_id))
+    return [*rows, ("Run", report.run_id)]
+
+
+def step_rows(report: RunReport) -> list[tuple[str, str, str, str]]:
+    """Return name, state, duration and detail of every step."""
+    return [(step.name, step.state.value, _step_duration(step), step.detail) for step in report.steps]
+
+
+def _step_duration(step: Step) -> str:
+    unmeasured = step.state in (StepState.SKIPPED, StepState.RUNNING)
+    return "" if unmeasured else format_duration(step.duration_s)
+
+
+def revision_rows(report: RunReport) -> list[tuple[str, str, str, str, str]]:
+    """Return id, message, duration, attempts and lock time-outs of every revision; planned ones last."""
+    messages = {step.id: step.message for step in report.plan.steps} if report.plan else {}
+    rows = [
+        (
+            timing.revision, messages.get(timing.revision, ""), format_duration(timing.duration_s),
+            str(timing.attempts), str(timing.lock_timeouts),
+        )
+        for timing in report.revisions
+    ]  # fmt: skip
+    applied = {timing.revision for timing in report.revisions}
+    pending = "planned" if report.outcome in (None, Outcome.SUCCEEDED) else "not applied"
+    return rows + [
+        (name, message, pending, "", "") for name, message in messages.items() if name not in applied
+    ]
+
+
+def recovery_rows(report: RunReport) -> list[tuple[str, str, str, str]]:
+    """Return rung, whether it was enough, duration and reason of every attempt to recover."""
+    return [
+        (one.rung, "yes" if one.succeeded else "no", format_duration(one.duration_s), one.reason)
+        for one in report.recovery
+    ]
+
+
+def monitor_facts(report: RunReport) -> list[str]:
+    """Return what the monitor saw beside the migration, one sentence each."""
+    seen = report.monitor
+    if seen is None:
+        return []
+    if seen.samples == 0:
+        return [f"The monitor saw nothing: none of its {seen.failed_samples} samples could be taken."]
+    lines = [
+        f"{seen.samples} samples; at most {seen.max_blocked_sessions} sessions were blocked at once, "
+        f"the longest for {format_duration(seen.longest_block_s)}."
+    ]
+    lines += [f"Blocked others: {blocker}" for blocker in seen.blockers]
+    if seen.size_before_bytes is not None and seen.size_after_bytes is not None:
+        sizes = f"{format_size(seen.size_before_bytes)} before, {format_size(seen.size_after_bytes)} after"
+        lines.append(f"Size of the database: {sizes}.")
+    if seen.failed_samples:
+        lines.append(f"{seen.failed_samples} samples could not be taken.")
+    return lines
+
+
+def restore_facts(report: RunReport) -> list[str]:
+    """Return what a restore did, one sentence each."""
+    done = report.restore
+    if done is None:
+        return []
+    lines = [
+        f"Backup {done.backup_id} now serves as {done.database}.",
+        f"Writes were refused for {format_duration(done.fence_s)}; "
+        f"the restore took {format_duration(done.duration_s)}.",
+    ]
+    if done.quarantine_database:
+        lines.append(
+            f"The former database is kept as {done.quarantine_database}; drop it when it is not needed."
+        )
+    return lines
+
+
+def check_summary(report: RunReport) -> str | None:
+    """Return how many checks were made, when all were OK; None when some were not, or none were made."""
+    if not report.checks or any(check.state is not CheckState.OK for check in report.checks):
+        return None
+    return f"{len(report.checks)} checks, all OK."
+
+
+def markdown_report(report: RunReport) -> str:
+    """Return the whole story as Markdown (GitHub's tables), for Prefect's artifacts, files and CI."""
+    parts = [f"# {_escape(headline(report))}"]
+    if link := safe_link(report.link):
+        parts.append(f"[Open the run]({link})")
+    if report.error:
+        parts += ["## What went wrong", _fenced(report.error)]
+    if report.next_command:
+        parts += ["## What to do next", _fenced(report.next_command, "sh")]
+    parts.append(_table(("", ""), [(name, _code(value)) for name, value in facts(report)]))
+    parts += _markdown_recovery(report)
+    if report.steps:
+        rows = [tuple(map(_escape, row)) for row in step_rows(report)]
+        parts += ["## Steps", _table(("Step", "State", "Duration", "Detail"), rows)]
+    if revisions := revision_rows(report):
+        header = ("Revision", "Message", "Duration", "Attempts", "Lock time-outs")
+        parts += [
+            "## Revisions",
+            _table(header, [(_code(row[0]), *map(_escape, row[1:])) for row in revisions]),
+        ]
+    parts += _markdown_checks(report)
+    if lines := monitor_facts(report):
+        parts += ["## Beside the migration", _bullets(lines)]
+    if report.warnings:
+        parts += ["## Warnings", _bullets(report.warnings)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_recovery(report: RunReport) -> list[str]:
+    parts = []
+    if report.recovery:
+        rows = [tuple(map(_escape, row)) for row in recovery_rows(report)]
+        parts += ["## Recovery", _table(("Rung", "Enough", "Duration", "Why"), rows)]
+    if lines := restore_facts(report):
+        parts += ["## Restore", _bullets(lines)]
+    return parts
+
+
+def _markdown_checks(report: RunReport) -> list[str]:
+    if summary := check_summary(report):
+        return ["## Checks", summary]
+    rows = [
+        (_escape(check.name), check.state.value, _escape(check.message))
+        for check in report.checks
+        if check.state is not CheckState.OK
+    ]
+    return ["## Checks that were not OK", _table(("Check", "State", "Message"), rows)] if rows else []
+
+
+def _escape(text: str) -> str:
+    """Return ``text`` as one line of Markdown that shows exactly these characters."""
+    line = " ".join(plain(text).split())
+    line = "".join(_HTML.get(character, character) for character in line)
+    return _MARKDOWN.sub(r"\\\1", line)
+
+
+def _longest_backticks(text: str) -> int:
+    return max((len(run) for run in re.findall(r"`+", text)), default=0)
+
+
+def _code(text: str) -> str:
+    """Return ``text`` as a code span that may stand in a table."""
+    line = " ".join(plain(text).split()) or " "
+    ticks = "`" * (_longest_backticks(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}".replace("|", r"\|")
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    shown = plain(text).strip()
+    fence = "`" * max(3, _longest_backticks(shown) + 1)
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_escape(line)}" for line in lines)
+
+
+def safe_link(link: str | None) -> str | None:
+    """Return ``link`` when it is a web address without secrets that no markup can break, else None."""
+    return link if link and _LINK.fullmatch(link) and redact(link) == link else None
+
+
+def terminal_report(report: RunReport) -> RenderableType:
+    """Return the whole story for ``rich.console.Console.print``; also readable without colours."""
+    parts: list[RenderableType] = [Text(headline(report), style=STYLES.get(report.outcome, "red"))]
+    if report.error:
+        parts.append(_indented(plain(report.error)))
+    if report.next_command:
+        parts.append(Text.assemble("Next: ", (plain(report.next_command), "bold")))
+    parts.append(_grid(facts(report)))
+    parts += _terminal_recovery(report)
+    if report.steps:
+        parts.append(_titled("Steps", _steps_table(report)))
+    if rows := revision_rows(report):
+        header = ("revision", "message", "duration", "attempts", "lock time-outs")
+        parts.append(_titled("Revisions", text_table(header, rows)))
+    parts += _terminal_checks(report)
+    for title, lines in (("Beside the migration", monitor_facts(report)), ("Warnings", report.warnings)):
+        if lines:
+            parts.append(_titled(title, _indented("\n".join(map(plain, lines)))))
+    return Group(*parts)
+
+
+def _terminal_recovery(report: RunReport) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if report.recovery:
+        parts.append(
+            _titled("Recovery", text_table(("rung", "enough", "duration", "why"), recovery_rows(report)))
+        )
+    if lines := restore_facts(report):
+        parts.append(_titled("Restore", _indented("\n".join(map(plain, lines)))))
+    return parts
+
+
+def _terminal_checks(report: RunReport) -> list[RenderableType]:
+    if summary := check_summary(report):
+        return [Text(summary)]
+    rows = [
+        (one.name, one.state.value, one.message) for one in report.checks if one.state is not CheckState.OK
+    ]
+    if not rows:
+        return []
+    return [_titled("Checks that were not OK", text_table(("check", "state", "message"), rows))]
+
+
+def _steps_table(report: RunReport) -> Table:
+    table = text_table(("step", "state", "duration", "detail"), ())
+    for step, row in zip(report.steps, step_rows(report), strict=True):
+        name, state, duration, detail = (Text(plain(cell)) for cell in row)
+        state.stylize(_STEP_STYLES.get(step.state, "dim"))
+        table.add_row(name, state, duration, detail)
+    return table
+
+
+def text_table(header: Sequence[str], rows: Rows) -> Table:
+    """Return a table without frames; cells are redacted text, never markup."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in header:
+        table.add_column(name, overflow="fold", justify="right" if name in ("duration", "size") else "left")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    return table
+
+
+def _grid(rows: Rows) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in rows:
+        grid.add_row(Text(name, style="dim"), Text(plain(value)))
+    return grid
+
+
+def _indented(text: str) -> Padding:
+    return Padding(Text(text), (0, 0, 0, 2))
+
+
+def _titled(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(f"\n{title}", style="bold"), body)
