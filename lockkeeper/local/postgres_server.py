@@ -11,9 +11,8 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import stat
-import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -23,19 +22,13 @@ import psycopg2
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import ConfigurationError, ProgramError
+from lockkeeper.local import daemons
 from lockkeeper.process import run_program
 from lockkeeper.redaction import register_secret
 
 WHEEL_FOLDERS = {16: "pginstall", 18: "pginstall18"}
 START_TIMEOUT_S = 60
 _UNPRIVILEGED_USERS = ("postgres", "nobody")
-
-
-def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def available_bin_dirs() -> dict[int, Path]:
@@ -63,7 +56,7 @@ def server_user() -> str | None:
     raise ConfigurationError("PostgreSQL refuses to run as root and there is no user 'postgres' or 'nobody'.")
 
 
-def _reachable(path: Path, user: str) -> bool:
+def reachable(path: Path, user: str) -> bool:
     """Whether ``user`` may search every folder above ``path`` and read it, by the modes for others."""
     uid = pwd.getpwnam(user).pw_uid
     for folder in (path, *path.parents):
@@ -72,6 +65,19 @@ def _reachable(path: Path, user: str) -> bool:
         if not info.st_mode & bits:
             return False
     return True
+
+
+def _working_dir(pid: int | str) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
+
+
+def _works_in(folder: Path) -> bool:
+    """Whether any process that we may look at works in ``folder``."""
+    pids = [entry.name for entry in Path("/proc").glob("[0-9]*")]
+    return any(_working_dir(pid) == folder.resolve() for pid in pids)
 
 
 class EmbeddedPostgres:
@@ -98,24 +104,29 @@ class EmbeddedPostgres:
             )
         self.major = major
         self.data_dir = data_dir
-        self.port = port or free_port()
+        self.port = port or daemons.free_port()
         self.password = password or secrets.token_urlsafe(16)
         self.settings = dict(settings or {})
+        self.process: daemons.ProcessIdentity | None = None
         self.user = server_user()
         self.bin_dir = self._reachable_bin_dir(folders[major])
         register_secret(self.password)
 
     def _reachable_bin_dir(self, bin_dir: Path) -> Path:
-        if self.user is None or _reachable(bin_dir / "postgres", self.user):
+        if self.user is None or reachable(bin_dir / "postgres", self.user):
             return bin_dir
         install = bin_dir.parent
         copy = Path("/var/tmp") / f"lockkeeper-postgresql-{self.major}-{int(install.stat().st_mtime)}"  # noqa: S108
-        if not (copy / "bin" / "postgres").exists():
-            partial = copy.with_name(f"{copy.name}.{os.getpid()}")
-            shutil.copytree(install, partial, symlinks=True)
+        if not copy.exists():
+            partial = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+            shutil.copytree(install, partial, symlinks=True, dirs_exist_ok=True)
             partial.chmod(0o755)
-            with contextlib.suppress(OSError):
+            try:
                 partial.rename(copy)
+            except OSError:  # another process was faster
+                shutil.rmtree(partial, ignore_errors=True)
+        if copy.is_symlink() or copy.stat().st_uid != os.geteuid():
+            raise ConfigurationError(f"{copy} belongs to somebody else: look at it and remove it.")
         return copy / "bin"
 
     def url(self, database: str = "postgres") -> URL:
@@ -137,7 +148,7 @@ class EmbeddedPostgres:
         """
         if not self.initialised:
             self._initialise()
-        log_file = self.data_dir / "server.log"
+        self._clear_stale_pid_file()
         options = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": "",
             "wal_level": "logical", "max_connections": "100", **self.settings,
@@ -145,14 +156,21 @@ class EmbeddedPostgres:
         argv = [str(self.bin_dir / "postgres"), "-D", str(self.data_dir)]
         for name, value in options.items():
             argv += ["-c", f"{name}={value}"]
-        with log_file.open("ab") as log:
-            if self.user:
-                shutil.chown(log_file, self.user)
-            self._popen = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=self.user, cwd="/",
-                start_new_session=True,
-            )  # fmt: skip
-        self._wait_until_ready(log_file)
+        self.process = daemons.start_daemon(argv, self.log_file, user=self.user)
+        self._wait_until_ready()
+
+    @property
+    def log_file(self) -> Path:
+        """What the server says."""
+        return self.data_dir / "server.log"
+
+    def _clear_stale_pid_file(self) -> None:
+        """Remove a pid file whose number now belongs to a stranger, which PostgreSQL would take for itself.
+
+        Only when nothing at all works in the data folder: orphaned backends do, and PostgreSQL must see them.
+        """
+        if self._pid_file_number() is not None and self.pid is None and not _works_in(self.data_dir):
+            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
 
     def _initialise(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -174,26 +192,38 @@ class EmbeddedPostgres:
         finally:
             password_file.unlink()
 
-    def _wait_until_ready(self, log_file: Path) -> None:
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                psycopg2.connect(self.url().render_as_string(hide_password=False), connect_timeout=2).close()
-            except psycopg2.OperationalError as error:
-                if self._popen.poll() is not None or time.monotonic() > deadline:
-                    tail = log_file.read_text(errors="replace")[-2000:]
-                    raise ProgramError(["postgres"], self._popen.poll(), tail) from error
-                time.sleep(0.05)
-            else:
-                return
+        while not self.answers():
+            if not daemons.is_running(self.process) or time.monotonic() > deadline:
+                code = daemons.exit_code(self.process) if self.process else None
+                raise ProgramError(["postgres"], code, daemons.log_tail(self.log_file))
+            time.sleep(daemons.POLL_INTERVAL_S)
 
-    @property
-    def pid(self) -> int | None:
-        """The postmaster's process id, from its pid file, or None when it does not run."""
+    def answers(self) -> bool:
+        """Whether the server accepts our password and a connection."""
+        try:
+            psycopg2.connect(self.url().render_as_string(hide_password=False), connect_timeout=2).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _pid_file_number(self) -> int | None:
         try:
             return int((self.data_dir / "postmaster.pid").read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id, or None when it does not run.
+
+        After a crash or a reboot the pid file may name a stranger: a postmaster works in its data folder.
+        """
+        number = self._pid_file_number()
+        if number is None or not Path("/proc/self/cwd").exists():
+            return number
+        return number if _working_dir(number) == self.data_dir.resolve() else None
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server and wait; harmless when it does not run."""
@@ -201,9 +231,8 @@ class EmbeddedPostgres:
             return
         argv = [str(self.bin_dir / "pg_ctl"), "stop", "-D", str(self.data_dir), "-m", mode, "-w", "-t", "60"]
         run_program(argv, user=self.user, cwd=Path("/"), timeout_s=90)
-        popen = getattr(self, "_popen", None)
-        if popen is not None:
-            popen.wait()
+        daemons.is_running(self.process)  # reaps it when it was our child
+        self.process = None
 
     def destroy(self) -> None:
         """Stop the server and remove its data."""
