@@ -22,7 +22,8 @@ TARGET_NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Pydantic's errors repeat what was wrong; here that may be a URL with a password.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class AlembicSettings(_Settings):
@@ -84,6 +85,7 @@ class S3StorageSettings(_Settings):
     region: str | None = None
     access_key_id: SecretStr | None = None
     secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = Field(default=None, description="Of temporary credentials.")
 
     @model_validator(mode="after")
     def _keys_come_in_pairs(self) -> S3StorageSettings:
@@ -158,7 +160,7 @@ class Target(_Settings):
         """Make every secret known to the redaction before it can reach any text."""
         secrets = [self.slack_webhook_url, *(self.alembic.environment.values() if self.alembic else ())]
         if isinstance(self.storage, S3StorageSettings):
-            secrets.append(self.storage.secret_access_key)
+            secrets += [self.storage.secret_access_key, self.storage.session_token]
         for secret in secrets:
             register_secret(secret.get_secret_value() if secret else None)
         for url in (self.database_url, self.scratch_url):
