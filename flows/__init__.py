@@ -1,0 +1,1 @@
+"""What happens, in which order, and what when it fails. Each flow is a module and a deployment."""

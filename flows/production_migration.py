@@ -1,0 +1,38 @@
+"""A production database brought to another revision, or left as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.parameters import Revision, TargetName
+from lockkeeper.errors import RefusedError
+from lockkeeper.runbook import run_migration
+from tasks.outcomes import final_state, refused_state
+from tasks.runs import opened_run
+from tasks.steps import TaskSteps
+
+
+@flow(
+    name="production-migration",
+    flow_run_name="{target} to {revision}",
+    task_runner=ThreadPoolTaskRunner(max_workers=4),
+    persist_result=False,
+)
+def production_migration(target: TargetName, revision: Revision = "head") -> State[Any]:
+    """Back up, prove the backup, migrate under a lock with short time-outs, verify; recover if it fails.
+
+    Only one migration of a database runs at a time, wherever it was started. A failure ends the run as
+    Failed also when the database was recovered: *Refused* and *Unchanged* mean that nothing was changed,
+    *Recovered* that the database is as before, *NeedsHuman* that the message holds the next command.
+    """
+    try:
+        with opened_run(target, "migrate") as run:
+            steps = TaskSteps(run)
+            report = run_migration(steps, steps.request(revision))
+    except RefusedError as error:
+        return refused_state(error)
+    return final_state(report)

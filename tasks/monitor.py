@@ -1,0 +1,56 @@
+"""Watches the database in a thread beside the migration; whatever happens to it, the migration goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from prefect.futures import PrefectFuture
+
+from lockkeeper.models import MonitorSummary
+from tasks.policies import once
+from tasks.runs import engine_of
+
+END_TIMEOUT_S = 5.0
+
+
+@once(name="monitor")
+def watch_database(target: str, run_id: str, stop: threading.Event) -> MonitorSummary:
+    """Sample who blocks whom until ``stop`` is set."""
+    with engine_of(target, run_id).monitored() as monitor:
+        stop.wait()
+    return monitor.summary()
+
+
+class TaskMonitor:
+    """A monitor that runs as a task of its own."""
+
+    def __init__(self, future: PrefectFuture[MonitorSummary]) -> None:
+        self._future = future
+        self._ended = False
+
+    def summary(self) -> MonitorSummary:
+        """What was seen; empty while the monitor still runs, or when it failed."""
+        if not self._ended:
+            return MonitorSummary()
+        try:
+            return self._future.result(timeout=END_TIMEOUT_S)
+        except Exception:  # the task has logged why; a migration does not fail for it
+            return MonitorSummary(failed_samples=1)
+
+    def end(self) -> None:
+        """Say that no more samples come."""
+        self._ended = True
+
+
+@contextlib.contextmanager
+def monitoring(target: str, run_id: str) -> Iterator[TaskMonitor]:
+    """Run the monitor for the length of the block; the flow's runner needs at least two workers."""
+    stop = threading.Event()
+    monitor = TaskMonitor(watch_database.submit(target, run_id, stop))
+    try:
+        yield monitor
+    finally:
+        stop.set()  # in every case: the flow's end waits for its tasks
+        monitor.end()

@@ -1,0 +1,37 @@
+"""How a run's outcome reads in Prefect: a state's type, name and message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from lockkeeper.errors import RefusedError
+from lockkeeper.models import Outcome, RunReport
+from lockkeeper.redaction import redact
+from lockkeeper.reports import headline
+
+_NAMES = {
+    Outcome.NOTHING_TO_DO: "NothingToDo",
+    Outcome.REFUSED: "Refused",
+    Outcome.FAILED: "Failed",
+    Outcome.UNCHANGED: "Unchanged",
+    Outcome.RECOVERED: "Recovered",
+    Outcome.NEEDS_HUMAN: "NeedsHuman",
+}
+
+
+def final_state(report: RunReport) -> State[Any]:
+    """Return the flow's last state: Failed for every failure, also for one that was recovered from."""
+    outcome = report.outcome or Outcome.FAILED
+    name = _NAMES.get(outcome)
+    if outcome.exit_code == 0:
+        return Completed(name=name, message=headline(report))
+    lines = [headline(report), report.error or "", report.next_command and f"Next: {report.next_command}"]
+    return Failed(name=name, message=redact("\n".join(line for line in lines if line)))
+
+
+def refused_state(error: RefusedError) -> State[Any]:
+    """Return the last state of a run that could not even be opened; there is no report of it."""
+    return Failed(name=_NAMES[Outcome.REFUSED], message=redact(str(error)))

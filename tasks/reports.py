@@ -1,0 +1,24 @@
+"""The story of every run as a Markdown artifact in Prefect's UI."""
+
+from __future__ import annotations
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+
+from lockkeeper.models import RunReport
+from lockkeeper.reports import headline, markdown_report
+from tasks.policies import once
+
+
+def report_key(report: RunReport) -> str:
+    """Return the artifact's key, e.g. ``migrate-report-shop``: one history for each target."""
+    return f"{report.operation}-report-{report.target}"
+
+
+@once(name="report")
+def publish_report(report: RunReport) -> None:
+    """Publish the report; an API that does not answer costs a warning, never the run."""
+    try:
+        create_markdown_artifact(markdown_report(report), key=report_key(report), description=headline(report))
+    except Exception as error:
+        get_run_logger().warning("The report could not be published: %s", error)

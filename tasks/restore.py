@@ -1,0 +1,22 @@
+"""A verified backup takes the place of a damaged database, which is kept as quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lockkeeper.models import BackupManifest, RestoreReport, RevisionTiming
+from tasks.policies import once
+from tasks.runs import engine_of
+
+
+@once(name="restore")
+def restore_backup(
+    target: str,
+    run_id: str,
+    backup: BackupManifest,
+    reason: str,
+    applied: Sequence[RevisionTiming],
+    complete: bool,
+) -> RestoreReport:
+    """Restore beside, verify, swap; raises NeedsHumanError when that could lose a write."""
+    return engine_of(target, run_id).restore(backup, reason, applied, complete)

@@ -1,0 +1,116 @@
+"""One run in this process: its engine, its progress, its way into Prefect's log.
+
+A flow opens the run; its tasks find the engine again by the target's name and the run's id. So a password
+is resolved once and passes through no parameter, and all steps share the session that holds the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prefect import runtime
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_UI_URL
+from prefect.utilities.urls import url_for
+
+from lockkeeper.config import Target
+from lockkeeper.engine import Engine
+from lockkeeper.errors import ConfigurationError
+from lockkeeper.models import RunReport, StepState, utc_now
+from tasks.blocks import load_target
+from tasks.logs import CORE_LOGGER, RunLogHandler, keep_secrets_out_of_logs, run_logger
+from tasks.progress import ProgressBoard
+
+_open: dict[tuple[str, str], Engine] = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is open: who it is, and what its steps work with."""
+
+    id: str
+    target: Target
+    engine: Engine
+    board: ProgressBoard
+    initiator: str
+    link: str | None
+
+    def show(self, report: RunReport, expected_steps: int) -> None:
+        """Show how far a report has come; costs no waiting."""
+        ended = sum(step.state is not StepState.RUNNING for step in report.steps)
+        newest = report.steps[-1].name if report.steps else "starting"
+        self.board.show(min(100.0, 100.0 * ended / expected_steps), newest)
+
+
+@contextlib.contextmanager
+def opened_run(target_name: str, operation: str) -> Iterator[Run]:
+    """Open a run of ``operation`` for the length of the block; at most one a flow run.
+
+    Raises:
+        ConfigurationError: there is no such target, or it cannot be used.
+    """
+    keep_secrets_out_of_logs()
+    target = load_target(target_name)
+    run_id, log = _run_id(), get_run_logger()
+    board = ProgressBoard(f"{operation}-progress-{target.name}")
+
+    def announce(step: str, message: str) -> None:
+        run_logger(log).info("%s: %s", step, message)
+
+    run = Run(run_id, target, Engine(target, run_id, announce), board, _initiator(), _link())
+    _open[target.name, run_id] = run.engine
+    try:
+        with _core_log(RunLogHandler(log)):
+            yield run
+    finally:
+        del _open[target.name, run_id]
+        board.close()
+
+
+def engine_of(target: str, run_id: str) -> Engine:
+    """Return the engine of a run: the open one, or a new one where a task is used outside its flow."""
+    return _open.get((target, run_id)) or Engine(load_target(target), run_id)
+
+
+@contextlib.contextmanager
+def _core_log(handler: logging.Handler) -> Iterator[None]:
+    core = logging.getLogger(CORE_LOGGER)
+    level = core.level
+    core.addHandler(handler)
+    core.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        core.removeHandler(handler)
+        core.setLevel(level)
+
+
+def _run_id() -> str:
+    """Return an id that sorts by time and leads back to the flow run; a restarted run gets a new one."""
+    return f"{utc_now():%Y%m%dT%H%M%SZ}-{str(_flow_run().id)[:8]}"
+
+
+def _initiator() -> str:
+    """Say what Prefect knows of who started this run; its open-source server authenticates nobody."""
+    flow_run = _flow_run()
+    if flow_run.deployment_id is None:
+        return "a script"
+    who = flow_run.created_by.display_value if flow_run.created_by else None
+    how = "schedule of " if flow_run.auto_scheduled else ""
+    return f"{how}deployment {runtime.deployment.name}" + (f", {who}" if who else "")
+
+
+def _link() -> str | None:
+    return url_for(_flow_run()) if PREFECT_UI_URL.value() else None
+
+
+def _flow_run() -> FlowRun:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise ConfigurationError("Runs are opened inside a flow. Without one use the command `lockkeeper`.")
+    return context.flow_run
