@@ -150,13 +150,7 @@ class TargetEntry(_Entry):
     @field_validator("policies")
     @classmethod
     def _are_policies(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in values:
-            if name not in Policies.model_fields:
-                raise ValueError(f"no policy {name!r}{_did_you_mean(name, Policies.model_fields)}")
-        try:
-            return Policies.model_validate(values).model_dump(include=set(values))
-        except ValidationError as error:  # nested, pydantic would print it with the values
-            raise ValueError("; ".join(readable_problems(error))) from None
+        return typed_policies(values)
 
     @model_validator(mode="after")
     def _has_one_url(self) -> TargetEntry:
@@ -168,6 +162,25 @@ class TargetEntry(_Entry):
 def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def typed_policies(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return policies with their types; raises ValueError for one that is unknown or out of bounds."""
+    for name in values:
+        if name not in Policies.model_fields:
+            raise ValueError(f"no policy {name!r}{_did_you_mean(name, Policies.model_fields)}")
+    try:
+        return Policies.model_validate(values).model_dump(include=set(values))
+    except ValidationError as error:  # nested in another one, pydantic would print it with the values
+        raise ValueError("; ".join(readable_problems(error))) from None
+
+
+def check_policies(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return policies given on the command line with their types; raises ConfigurationError."""
+    try:
+        return typed_policies(values)
+    except ValueError as error:
+        raise ConfigurationError(f"--set is not valid: {error}") from None
 
 
 def readable_problems(error: ValidationError) -> list[str]:
@@ -345,7 +358,7 @@ def resolve(
     values = {
         "name": name,
         "database_url": entry.database_url
-        or _secret(source or "", f"the database URL of target {name!r}", url, environ),
+        or _secret(source or "", "the database URL", url, environ),
         "scratch_url": _optional_secret(entry.scratch_url_env, "the scratch server's URL", url, environ),
         "maintenance_database": entry.maintenance_database,
         "client_bin_dir": entry.client_bin_dir,

@@ -1,0 +1,104 @@
+"""``lockkeeper backup``, ``backups`` and ``restore``."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
+from lockkeeper.cli.output import Result, Session
+from lockkeeper.cli.runs import play
+from lockkeeper.cli.selection import select_target
+from lockkeeper.errors import ConfigurationError
+
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report-file", metavar="FILE", help="Write the report there as Markdown, too."),
+]
+
+
+@with_options
+def backup(
+    context: typer.Context,
+    options: TargetOptions,
+    common: CommonOptions,
+    target: TargetArgument = None,
+    report_file: ReportFile = None,
+) -> Result:
+    """Make a backup and prove it by restoring it.
+
+    Old backups then expire by the target's policies, never the last verified one.
+    """
+    from lockkeeper.operations import run_backup
+
+    return play(context.obj, select_target(target, options), None, run_backup, report_file)
+
+
+@with_options
+def backups(options: TargetOptions, common: CommonOptions, target: TargetArgument = None) -> Result:
+    """List the target's backups with their states, newest first."""
+    from lockkeeper.backup import list_backups
+    from lockkeeper.reports import format_size, text_table
+
+    chosen = select_target(target, options)
+    manifests = sorted(list_backups(chosen), key=lambda one: one.created_at, reverse=True)
+    rows = [
+        (
+            one.id,
+            one.state.value,
+            f"{one.created_at:%Y-%m-%d %H:%M:%S %Z}",
+            "" if one.size_bytes is None else format_size(one.size_bytes),
+            ", ".join(one.revisions) or "none",
+            one.reason or "",
+        )
+        for one in manifests
+    ]
+    header = ("backup", "state", "made at", "size", "revision", "reason")
+    listed = [
+        one.model_dump(
+            mode="json",
+            include={
+                "id", "state", "database", "created_at", "updated_at", "size_bytes", "uncompressed_bytes",
+                "revisions", "sha256", "reason", "dump_key", "server_version_num",
+            },
+        )
+        for one in manifests
+    ]  # fmt: skip
+    text = text_table(header, rows) if rows else f"Target {chosen.name} has no backup yet."
+    return Result(data={"target": chosen.name, "backups": listed}, text=text)
+
+
+@with_options
+def restore(
+    context: typer.Context,
+    options: TargetOptions,
+    common: CommonOptions,
+    target: TargetArgument = None,
+    backup_id: Annotated[
+        str | None, typer.Argument(metavar="BACKUP_ID", help="As `lockkeeper backups` lists it.")
+    ] = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Restore even if something was written since the backup.")
+    ] = False,
+    report_file: ReportFile = None,
+) -> Result:
+    """Let a backup take the database's place.
+
+    It is restored beside the database, verified and swapped in; the former database is kept aside.
+    Refuses (exit code 2, nothing changed) when anything was written since the backup, without
+    --accept-loss. Writes are refused for the moments of the swap; the report says for how long.
+    """
+    from lockkeeper.operations import run_restore
+
+    if backup_id is None and options.definition():
+        target, backup_id = None, target  # without a registered target the one argument is the backup
+    if backup_id is None:
+        raise ConfigurationError("Which backup? `lockkeeper backups TARGET` lists them.")
+    chosen = select_target(target, options)
+    session: Session = context.obj
+    session.changing = f"lockkeeper status {chosen.name}"
+    runbook = functools.partial(run_restore, backup_id=backup_id, accept_loss=accept_loss)
+    return play(session, chosen, None, runbook, report_file)

@@ -1,0 +1,162 @@
+"""The entry point: parses arguments, runs one command, decides the exit code and writes the result.
+
+Nothing that goes wrong leaves as a traceback, and an unexpected error after a change has begun never claims
+that the database is as before.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from lockkeeper import __version__
+from lockkeeper.cli import backups, migrations, stack, status, targets
+from lockkeeper.cli.output import Result, Session, configure_logging
+from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
+from lockkeeper.redaction import redact
+
+PROGRAM = "lockkeeper"
+_HELP = """Brings a live PostgreSQL database from one schema to the next and never loses a row.
+
+\b
+Exit codes:
+  0  done, or nothing to do
+  1  failed, and the database is as before (or was recovered)
+  2  refused before anything was touched: bad input, or a preflight check
+  3  needs a human: the message holds the next command
+
+\b
+Start here:
+  lockkeeper target add NAME --database-url-env VAR --alembic alembic.ini --storage s3://bucket/prefix
+  lockkeeper target check NAME
+  lockkeeper migrate NAME
+"""
+_FACTS = ("revision", "sqlstate", "backup_id", "key", "holder", "problems", "findings", "program_exit_code")
+
+app = typer.Typer(
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.add_typer(targets.app, name="target")
+for _command in (
+    migrations.migrate, migrations.plan, status.status,
+    backups.backup, backups.backups, backups.restore, stack.up, stack.down,
+):  # fmt: skip
+    app.command()(_command)
+
+
+def _show_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        session: Session = context.obj
+        session.emit(Result(data={"version": __version__}, text=f"{PROGRAM} {__version__}"))
+        session.answered = True
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Progress also without a terminal.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks and all logs, redacted.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the program and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the program with these arguments and return its exit code; never raises an Exception."""
+    arguments = list(argv)
+    session = Session.from_arguments(arguments)
+    configure_logging(session)
+    result = _result(arguments, session)
+    if not session.answered:
+        session.emit(result)
+    return result.exit_code
+
+
+def _result(arguments: list[str], session: Session) -> Result:
+    command: Any = typer.main.get_command(app)
+    command.rich_markup_mode = None  # rich's markup costs `lockkeeper --help` a second; commands keep it
+    try:
+        with session.guarding_stdout():
+            answer = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=session)
+    except LockkeeperError as error:
+        return _of_error(error, session)
+    except KeyboardInterrupt as error:
+        return _of_interruption(error, session)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # of click, which typer may carry under a name of its own
+            return _of_usage(error, session)
+        if isinstance(error, typer.Abort):
+            return _of_interruption(error, session)
+        return _of_bug(error, session)
+    return answer if isinstance(answer, Result) else Result(exit_code=answer or 0)
+
+
+def _of_error(error: LockkeeperError, session: Session) -> Result:
+    _trace(session)
+    session.complain(f"{PROGRAM}: {error}")
+    facts = {name: getattr(error, name) for name in _FACTS if getattr(error, name, None)}
+    command = getattr(error, "command", None)
+    if isinstance(command, str):
+        facts["next_command"] = command
+    data = {"error": str(error), "error_type": type(error).__name__, **facts}
+    return Result(exit_code=error.exit_code, data=data)
+
+
+def _of_usage(error: Exception, session: Session) -> Result:
+    message = str(error.format_message())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else PROGRAM
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        session.complain(message)
+        message = "no command was given"
+    else:
+        session.complain(f"{PROGRAM}: {message}\nTry: {path} --help")
+    return Result(
+        exit_code=REFUSED, data={"error": message, "error_type": "UsageError", "help": f"{path} --help"}
+    )
+
+
+def _of_interruption(error: BaseException, session: Session) -> Result:
+    message = redact(str(error)) or "interrupted"
+    return _ended_outside_a_run(f"Stopped: {message}.", type(error).__name__, session)
+
+
+def _of_bug(error: Exception, session: Session) -> Result:
+    _trace(session)
+    message = f"Unexpected {type(error).__name__}: {redact(str(error))}."
+    hint = "" if session.debug else " This is a bug in Lockkeeper; --debug shows where."
+    return _ended_outside_a_run(message + hint, type(error).__name__, session)
+
+
+def _ended_outside_a_run(message: str, kind: str, session: Session) -> Result:
+    """Return the result of an end that no report tells of: after a change has begun, nothing is known."""
+    data = {"error": message, "error_type": kind}
+    if session.changing is None:
+        session.complain(f"{PROGRAM}: {message}")
+        return Result(exit_code=FAILED, data=data)
+    session.complain(
+        f"{PROGRAM}: {message} It is not known how far the run had come. Next: {session.changing}"
+    )
+    return Result(exit_code=NEEDS_HUMAN, data={**data, "next_command": session.changing})
+
+
+def _trace(session: Session) -> None:
+    if session.debug:
+        session.stderr.write(redact(traceback.format_exc()))

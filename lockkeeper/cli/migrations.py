@@ -1,0 +1,80 @@
+"""``lockkeeper migrate`` and ``lockkeeper plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockkeeper.cli.checks import check_result
+from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
+from lockkeeper.cli.output import Result, Session
+from lockkeeper.cli.runs import play
+from lockkeeper.cli.selection import refuse_ambiguous_name, select_target
+from lockkeeper.errors import ConfigurationError
+
+RevisionArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="REVISION",
+        help="A revision's id, a part of one, head, heads, +1, branch@head. Default: head.",
+    ),
+]
+RevisionOption = Annotated[
+    str | None, typer.Option("--revision", metavar="REVISION", help="The same, where TARGET is left out.")
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report-file", metavar="FILE", help="Write the report there as Markdown, too."),
+]
+
+
+@with_options
+def migrate(
+    context: typer.Context,
+    options: TargetOptions,
+    common: CommonOptions,
+    target: TargetArgument = None,
+    revision: RevisionArgument = None,
+    revision_option: RevisionOption = None,
+    report_file: ReportFile = None,
+) -> Result:
+    """Back up, migrate, verify; recover when it fails.
+
+    The backup is proven by restoring it before anything is changed. Holds the database's migration lock for the whole time. Nothing is touched when a preflight check
+    refuses (exit code 2) or there is nothing to do (0).
+    """
+    from lockkeeper.runbook import run_migration
+
+    wanted = _revision(target, revision, revision_option, options)
+    chosen = select_target(target, options)
+    chosen.require_alembic()
+    session: Session = context.obj
+    session.changing = f"lockkeeper status {chosen.name}"
+    return play(session, chosen, wanted, run_migration, report_file)
+
+
+@with_options
+def plan(
+    options: TargetOptions,
+    common: CommonOptions,
+    target: TargetArgument = None,
+    revision: RevisionArgument = None,
+    revision_option: RevisionOption = None,
+) -> Result:
+    """Say what migrate would do, and touch nothing.
+
+    Runs every preflight check and shows every result. Exit code 2 when one of them refuses.
+    """
+    wanted = _revision(target, revision, revision_option, options)
+    chosen = select_target(target, options)
+    chosen.require_alembic()
+    return check_result(chosen, wanted)
+
+
+def _revision(target: str | None, argument: str | None, option: str | None, options: TargetOptions) -> str:
+    if argument is not None and option is not None and argument != option:
+        raise ConfigurationError(f"Two revisions are given: {argument} and --revision {option}.")
+    refuse_ambiguous_name(target, argument or option, options)
+    return argument or option or "head"
