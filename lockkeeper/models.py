@@ -49,6 +49,11 @@ class Revision(Fact):
     down: tuple[str, ...] = ()
     branch_labels: tuple[str, ...] = ()
     message: str = ""
+    depends_on: tuple[str, ...] = ()
+    path: str = ""
+    irreversible: bool = Field(
+        default=False, description="It has no downgrade, an empty one, or one that only raises."
+    )
 
 
 class MigrationPlan(Fact):
@@ -59,6 +64,8 @@ class MigrationPlan(Fact):
     steps: tuple[Revision, ...]
     destination: str
     reaches_head: bool
+    version_table: str | None = Field(default=None, description="Qualified and quoted, as env.py names it.")
+    version_table_exists: bool = True
 
 
 class RevisionTiming(Fact):
@@ -71,8 +78,9 @@ class RevisionTiming(Fact):
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None,
         description=(
-            "table -> rows inserted, updated, deleted by the revision itself; None when that is not known, "
-            "as after statements outside a transaction"
+            "table -> rows inserted, updated, deleted by the revision itself, never more than it wrote (those "
+            "of attempts that were rolled back are missing, though the server counts them); None when that "
+            "is not known, as after statements outside a transaction"
         ),
     )
 
@@ -84,6 +92,7 @@ class TableFingerprint(Fact):
     """
 
     table: str = Field(description='Qualified and quoted, e.g. public.users or "My Schema"."T".')
+    kind: str = "table"
     rows: int
     digest: str
     columns: dict[str, str] = Field(default_factory=dict)
@@ -159,6 +168,15 @@ class BackupManifest(Fact):
         description="table -> inserted, updated, deleted rows counted when the snapshot was taken",
     )
     counters_epoch: str | None = Field(default=None, description="Changes when the counters start again.")
+    table_identities: dict[str, str] | None = Field(
+        default=None,
+        description="table -> 'oid/filenode': follows renames; a new filenode is a TRUNCATE or a rewrite",
+    )
+    database_bytes: int | None = Field(default=None, description="pg_database_size at the snapshot.")
+    layout: dict[str, str] = Field(
+        default_factory=dict,
+        description="table -> its file and column numbers, which change when it is rewritten",
+    )
     tool_versions: dict[str, str] = Field(default_factory=dict)
     timings_s: dict[str, float] = Field(default_factory=dict)
 
@@ -182,6 +200,7 @@ class RestoreReport(Fact):
     fence_s: float
     duration_s: float
     revisions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class MonitorSummary(Fact):

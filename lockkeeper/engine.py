@@ -1,0 +1,284 @@
+"""The steps of the runbook, done for real and without Prefect.
+
+One engine serves one run. Its steps hand each other values only, except for the migration lock, which
+``exclusive`` holds and ``migrate`` checks before every revision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from lockkeeper import alembic_project, backup, recovery
+from lockkeeper.config import Target
+from lockkeeper.delivery import deliver, post_to_webhook
+from lockkeeper.errors import (
+    ConnectionLostError,
+    LockkeeperError,
+    NeedsHumanError,
+    RefusedError,
+    StorageError,
+    VerificationError,
+)
+from lockkeeper.journal import read_reports, write_report
+from lockkeeper.models import (
+    BackupManifest,
+    BackupVerification,
+    Check,
+    MigrationPlan,
+    RestoreReport,
+    RevisionTiming,
+    RunReport,
+    TableFingerprint,
+)
+from lockkeeper.monitor import DatabaseMonitor, watching
+from lockkeeper.notices import slack_notice
+from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.databases import SCRATCH, drop_database, list_leftovers
+from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
+from lockkeeper.postgres.locks import MigrationLock, end_leftover_sessions, migration_lock
+from lockkeeper.preflight import require_preflight, run_preflight
+from lockkeeper.recovery.unchanged import judge_tables, own_writes
+from lockkeeper.storage import open_storage
+from lockkeeper.verification import (
+    check_counts,
+    check_invalid_objects,
+    check_models,
+    check_revisions,
+    check_rules,
+    load_rules,
+    require,
+    row_counts,
+    unknown,
+)
+
+REACHABLE_AGAIN_TIMEOUT_S = 120.0
+Progress = Callable[[str, str], None]
+
+
+def _silent(_step: str, _message: str) -> None:
+    pass
+
+
+class Engine:
+    """The real ``MigrationSteps`` (see ``lockkeeper.runbook``) for one target and one run."""
+
+    def __init__(self, target: Target, run_id: str, progress: Progress | None = None) -> None:
+        self.target = target
+        self.run_id = run_id
+        self._progress = progress or _silent
+        self._lock: MigrationLock | None = None
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the migration lock, and end what a killed run left behind; raises LockHeldError."""
+        policies = self.target.policies
+        maintenance, database = self.target.maintenance_url, self.target.database
+        with migration_lock(maintenance, database, self.run_id, wait_s=policies.lock_wait_s) as lock:
+            self._lock = lock
+            try:
+                end_leftover_sessions(maintenance, database, self.run_id)
+                self._drop_leftover_databases()
+                yield
+            finally:
+                self._lock = None
+
+    def _drop_leftover_databases(self) -> None:
+        """Drop scratch databases of migrations that were killed: whoever made them held this lock."""
+        with contextlib.suppress(StorageError):  # preflight is about to say what is wrong with it
+            reports = read_reports(open_storage(self.target.storage), self.target.name)
+            killed = {report.run_id for report in reports}
+            server = self.target.scratch_server_url
+            for left in list_leftovers(server, self.target.database):
+                if left.kind == SCRATCH and left.note and left.note.run_id in killed:
+                    with connect(server, "leftovers", run_id=self.run_id) as connection:
+                        drop_database(connection, left.name)
+                    self._progress("leftovers", f"dropped {left.name}, {left.description}")
+
+    def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
+        """Run all checks; raises PreflightError with every problem at once."""
+        plan, checks = run_preflight(
+            self.target, revision, run_id=self.run_id, lock_is_ours=self._lock is not None
+        )
+        require_preflight(checks)
+        if plan is None:
+            raise RefusedError("There is no plan to apply.")
+        return plan, checks
+
+    def create_backup(self, plan: MigrationPlan) -> BackupManifest:
+        """Dump the database to storage at one snapshot."""
+        return backup.create_backup(
+            self.target, run_id=self.run_id, revisions=plan.before, progress=self._say("backup")
+        )
+
+    def verify_backup(self, backup_id: str) -> BackupVerification:
+        """Restore the backup from storage into a scratch database and compare; drops it again."""
+        _manifest, verification = backup.verify_backup(
+            self.target, backup_id, run_id=self.run_id, progress=self._say("verify-backup")
+        )
+        return verification
+
+    @contextlib.contextmanager
+    def monitored(self) -> Iterator[DatabaseMonitor]:
+        """Watch the database for the length of the block."""
+        monitor = DatabaseMonitor(
+            self.target.url, self.run_id, self.target.policies.monitor_interval_s, self._say("monitor")
+        )
+        with watching(monitor):
+            yield monitor
+
+    def migrate(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[RevisionTiming]:
+        """Apply the plan, one revision at a time, with the target's lock and statement time-outs.
+
+        Raises:
+            RefusedError: the database is no longer what was backed up; nothing was touched.
+            MigrationError: a revision failed.
+        """
+        self._require_backed_up(plan, backup)
+        return alembic_project.upgrade(
+            self.target.require_alembic(),
+            self.target.url,
+            plan,
+            policies=self.target.policies,
+            run_id=self.run_id,
+            on_event=self._on_revision,
+        )
+
+    def _require_backed_up(self, plan: MigrationPlan, backup: BackupManifest) -> None:
+        current = self.current_revisions()
+        differences = self._schema_differences(backup)
+        if set(current) != set(plan.before):
+            differences.insert(0, f"the database is at {', '.join(current) or 'base'}")
+        if differences:
+            shown = "; ".join(differences[:5])
+            raise RefusedError(f"Somebody changed the schema since the backup ({shown}). Run again.")
+
+    def _schema_differences(self, backup: BackupManifest) -> list[str]:
+        if backup.schema_fingerprint is None:
+            return ["the backup has no schema fingerprint"]
+        with connect(self.target.url, "verify", run_id=self.run_id) as connection:
+            return compare_schemas(backup.schema_fingerprint, schema_fingerprint(connection))
+
+    def verify(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[Check]:
+        """Check revision, validity, rules, row counts and models; raises VerificationError with all."""
+        project = self.target.require_alembic()
+        policies = self.target.policies
+        checks = [check_revisions(self.current_revisions(), plan)]
+        with connect(self.target.url, "verify", run_id=self.run_id) as connection:
+            checks += check_invalid_objects(connection, invalid_objects_of(backup.schema_fingerprint))
+            before = {name: table.rows for name, table in _tables(backup).items()}
+            checks += check_counts(before, row_counts(connection, list(before)))
+        rules = load_rules(project.rules_dir)
+        checks += check_rules(self.target.url, rules, timeout_ms=policies.rule_timeout_ms, run_id=self.run_id)
+        if plan.reaches_head and policies.model_differences != "ignore":
+            try:
+                differences = alembic_project.model_differences(project, self.target.url)
+                checks += check_models(differences, policies.model_differences)
+            except LockkeeperError as error:
+                checks.append(unknown("models", error))
+        require("Verification failed", checks)
+        return checks
+
+    def current_revisions(self) -> tuple[str, ...]:
+        """Read the version table; waits while the server is restarting.
+
+        Raises:
+            ConnectionLostError: the server did not come back in time.
+        """
+        deadline = time.monotonic() + REACHABLE_AGAIN_TIMEOUT_S
+        while True:
+            try:
+                return alembic_project.current_revisions(self.target.require_alembic(), self.target.url)
+            except ConnectionLostError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(1)
+
+    def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
+        """Revert to where the plan began; raises MigrationError."""
+        return alembic_project.downgrade(
+            self.target.require_alembic(),
+            self.target.url,
+            plan.before,
+            policies=self.target.policies,
+            run_id=self.run_id,
+            on_event=self._on_revision,
+        )
+
+    def verify_unchanged(
+        self, plan: MigrationPlan, backup: BackupManifest, applied: Sequence[RevisionTiming], complete: bool
+    ) -> str:
+        """Prove that the database is what it was before the migration, and say how.
+
+        A transaction that was rolled back cannot have changed data, so revision and schema are enough
+        then. Otherwise every table's content is compared with the backup's; a difference is forgiven only
+        where the migration cannot have made it (``lockkeeper.recovery.unchanged``).
+
+        Raises:
+            VerificationError: with every difference, and with what could not be told.
+        """
+        check = check_revisions(self.current_revisions(), plan.model_copy(update={"after": plan.before}))
+        findings = [check.message] if check.refuses else []
+        findings += self._schema_differences(backup)
+        if not findings and complete and not applied:
+            return "the transaction was rolled back: revision and schema are as before"
+        judged = judge_tables(self.target.url, backup, applied, complete, run_id=self.run_id)
+        findings += judged.findings
+        if findings:
+            raise VerificationError("The database is not what it was", findings)
+        by_others = f", {judged.written} changed by the application alone" if judged.written else ""
+        return f"revision and schema are as before, {judged.equal} tables have equal content{by_others}"
+
+    def restore(
+        self, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming], complete: bool
+    ) -> RestoreReport:
+        """Restore beside the database, verify the copy, prove that no write would be lost, swap.
+
+        Raises:
+            NeedsHumanError: the application has written since the backup (and the policy is 'lossless'),
+                or that cannot be told. The database serves as before.
+        """
+        command = f"lockkeeper restore {self.target.name} {backup.id} --accept-loss"
+
+        def prove_lossless(scene: recovery.FencedScene) -> None:
+            findings = recovery.written_since(scene, backup, own_writes(applied, complete))
+            if findings:
+                what = "Restoring would lose what was written since the backup: " + "; ".join(findings[:10])
+                raise NeedsHumanError(what, command)
+
+        lossless = self.target.policies.recovery == "lossless"
+        return recovery.restore_backup(
+            self.target,
+            backup.id,
+            run_id=self.run_id,
+            reason=reason,
+            before_swap=prove_lossless if lossless else None,
+            progress=self._say("restore"),
+        )
+
+    def journal(self, report: RunReport) -> str | None:
+        """Write the report to the storage; a storage that fails is a warning, never a failed migration."""
+        try:
+            write_report(open_storage(self.target.storage), report)
+        except LockkeeperError as error:
+            return f"The journal could not be written: {error}"
+        return None
+
+    def notify(self, report: RunReport) -> str | None:
+        """Send one message to the target's Slack webhook, if it has one; returns a warning."""
+        url = self.target.slack_webhook_url
+        return None if url is None else deliver(post_to_webhook(url), slack_notice(report))
+
+    def _on_revision(self, event: alembic_project.MigrationEvent) -> None:
+        """Pass progress on; stop before the next revision when the lock's session is gone."""
+        self._progress("migrate", str(event))
+        if self._lock is not None:
+            self._lock.check()
+
+    def _say(self, step: str) -> Callable[[object], None]:
+        return lambda message: self._progress(step, str(message))
+
+
+def _tables(backup: BackupManifest) -> Mapping[str, TableFingerprint]:
+    return backup.data_fingerprint.tables if backup.data_fingerprint else {}

@@ -1,0 +1,36 @@
+"""The journal of runs, in the target's storage: outside the database, so that no restore takes it back.
+
+``<target>/runs/<run id>.json`` is written after every step, so a run that was killed can be recognised:
+its report has no outcome and nobody holds the lock.
+"""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from lockkeeper.errors import StorageError
+from lockkeeper.models import RunReport
+from lockkeeper.storage import Storage
+
+
+def _folder(target: str) -> str:
+    return f"{target}/runs/"
+
+
+def write_report(storage: Storage, report: RunReport) -> None:
+    """Write or replace the report of one run; raises StorageError."""
+    key = f"{_folder(report.target)}{report.run_id}.json"
+    storage.put_bytes(key, report.model_dump_json(indent=1).encode())
+
+
+def read_reports(storage: Storage, target: str, *, newest: int = 20) -> list[RunReport]:
+    """Return the newest reports of a target, newest first; raises StorageError for an unreadable one."""
+    keys = sorted((key for key in storage.list(_folder(target)) if key.endswith(".json")), reverse=True)
+    reports = []
+    for key in keys[:newest]:
+        try:
+            reports.append(RunReport.model_validate_json(storage.get_bytes(key)))
+        except ValidationError as error:
+            problem = f"{key} is not a run report ({error.error_count()} problems). Move it away."
+            raise StorageError(problem, key) from error
+    return reports

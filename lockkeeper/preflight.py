@@ -1,0 +1,230 @@
+"""Everything that can be known before anything is touched.
+
+All checks run, all results are shown, then it is decided. Reads only: no lock beyond ACCESS SHARE on
+catalogues, no object made but one probe in the storage, which is removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lockkeeper.alembic_project import plan_migration
+from lockkeeper.backup import restore_disk_bytes
+from lockkeeper.config import Target
+from lockkeeper.errors import AlembicProjectError, LockkeeperError, MigrationError, PreflightError
+from lockkeeper.models import Check, MigrationPlan
+from lockkeeper.postgres.clients import find_client_programs
+from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
+from lockkeeper.postgres.databases import list_leftovers
+from lockkeeper.postgres.locks import lock_holder
+from lockkeeper.storage import open_storage
+from lockkeeper.verification import (
+    check_invalid_objects,
+    failed,
+    invalid_objects,
+    load_rules,
+    passed,
+    unknown,
+    warned,
+)
+
+OLDEST_SERVER, NEWEST_SERVER = 14, 18
+MAINTENANCE_TIMEOUT_MS = 30_000
+_FACT_NAMES = (
+    "version_num", "is_standby", "read_only", "owns_database", "may_end_sessions", "size_bytes", "prepared",
+)  # fmt: skip
+Facts = dict[str, Any]
+
+
+def require_preflight(checks: Sequence[Check]) -> None:
+    """Raise PreflightError when one of ``checks`` forbids going on."""
+    problems = [f"{check.name}: {check.message}" for check in checks if check.refuses]
+    if problems:
+        raise PreflightError(problems)
+
+
+def run_preflight(
+    target: Target, revision: str, *, run_id: str, lock_is_ours: bool
+) -> tuple[MigrationPlan | None, list[Check]]:
+    """Run every check for migrating ``target`` to ``revision``; returns the plan (if there is one) and all.
+
+    Args:
+        target: what would be migrated.
+        revision: an Alembic revision, "head", "heads" or a relative one.
+        run_id: names the connections.
+        lock_is_ours: the caller holds the migration lock; otherwise whoever holds it is reported.
+    """
+    checks: list[Check] = []
+    try:
+        with connect(
+            target.url, "preflight", run_id=run_id, statement_timeout_ms=MAINTENANCE_TIMEOUT_MS
+        ) as connection:
+            checks += _check_database(connection, target)
+    except LockkeeperError as error:
+        # Nothing else can be found out about a database that cannot be reached.
+        return None, [*checks, unknown("connection", error)]
+    checks += _guarded("maintenance database", lambda: _check_maintenance(target, run_id, lock_is_ours))
+    checks += _guarded("scratch server", lambda: _check_scratch_server(target, run_id))
+    checks += _guarded("storage", lambda: _check_storage(target, run_id))
+    plan: MigrationPlan | None = None
+    try:
+        plan = plan_migration(target.require_alembic(), target.url, revision)
+        load_rules(target.require_alembic().rules_dir)
+        checks.append(passed("revision", _describe_plan(plan)))
+    except (AlembicProjectError, MigrationError) as error:
+        checks.append(failed("revision", str(error)))
+    except LockkeeperError as error:
+        checks.append(unknown("revision", error))
+    return plan, checks
+
+
+def _guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return check()
+    except LockkeeperError as error:
+        return [unknown(name, error)]
+
+
+def _describe_plan(plan: MigrationPlan) -> str:
+    if not plan.steps:
+        return f"already at {plan.destination}: nothing to apply"
+    before = ", ".join(plan.before) or "base"
+    return f"{len(plan.steps)} revisions from {before} to {', '.join(plan.after) or 'base'}"
+
+
+def _check_database(connection: Connection, target: Target) -> list[Check]:
+    facts: Facts = dict(zip(_FACT_NAMES, fetch_all(connection, named_query("server_facts"))[0], strict=True))
+    return [
+        passed("connection", f"connected to {target.database} as {target.url.username}"),
+        *_check_server(facts),
+        *_check_privileges(connection, facts),
+        *_check_clients(target, facts),
+        *_check_disk(target, facts),
+        *_check_transactions(connection, target, facts),
+        *_check_replication(connection, target),
+        *check_invalid_objects(connection, invalid_objects(connection)),
+    ]
+
+
+def _check_server(facts: Facts) -> list[Check]:
+    major = facts["version_num"] // 10000
+    if facts["is_standby"]:
+        return [failed("server", "it is a standby in recovery; give the URL of the primary")]
+    if facts["read_only"]:
+        return [failed("server", "default_transaction_read_only is on for this role or database")]
+    if major < OLDEST_SERVER:
+        return [failed("server", f"PostgreSQL {major} is older than {OLDEST_SERVER}")]
+    if major > NEWEST_SERVER:
+        return [warned("server", f"PostgreSQL {major} is newer than what was tested ({NEWEST_SERVER})")]
+    return [passed("server", f"PostgreSQL {major}, a primary, {facts['size_bytes'] / 2**20:.0f} MiB")]
+
+
+def _check_privileges(connection: Connection, facts: Facts) -> list[Check]:
+    checks = []
+    if not facts["owns_database"]:
+        problem = (
+            "the role does not own the database, so it could not swap in a restored copy"
+        )
+        checks.append(failed("privileges", f"{problem}. ALTER DATABASE ... OWNER TO, or use the owner"))
+    if not facts["may_end_sessions"]:
+        problem = "the role may not end other users' sessions, so a restore could not fence them off"
+        checks.append(warned("privileges", f"{problem}. GRANT pg_signal_backend TO the role"))
+    unreadable = [table for (table,) in fetch_all(connection, named_query("unreadable_tables"), {})]
+    if unreadable:
+        shown = ", ".join(unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
+        checks.append(
+            failed("privileges", f"{len(unreadable)} relations cannot be read: {shown}")
+        )
+    return checks or [passed("privileges", "the role owns the database and can read all of it")]
+
+
+def _check_clients(target: Target, facts: Facts) -> list[Check]:
+    try:
+        programs = find_client_programs(facts["version_num"], target.client_bin_dir)
+    except LockkeeperError as error:
+        return [failed("client programs", str(error))]
+    return [passed("client programs", f"pg_dump and pg_restore {programs.version}")]
+
+
+def _check_disk(target: Target, facts: Facts) -> list[Check]:
+    folder = Path(tempfile.gettempdir())
+    free, needed = shutil.disk_usage(folder).free, restore_disk_bytes(facts["size_bytes"])
+    sizes = f"{free / 2**20:.0f} MiB are free in {folder}, a parallel restore takes {needed / 2**20:.0f} MiB"
+    if free < needed:
+        return [warned("local disk", f"{sizes}: restores will stream with one job, which is slower")]
+    return [passed("local disk", sizes)]
+
+
+def _check_transactions(connection: Connection, target: Target, facts: Facts) -> list[Check]:
+    limit = target.policies.max_transaction_age_s
+    rows = fetch_all(connection, named_query("old_transactions"), {"age_s": limit})
+    checks = [
+        failed(
+            "long transactions",
+            f"session {pid} ({application}, user {user}) is {state}, its transaction {age:.0f} s old; "
+            f"the limit is {limit:.0f} s. End it, or wait",
+        )
+        for pid, application, user, state, age in rows
+    ]
+    if facts["prepared"]:
+        problem = f"{facts['prepared']} prepared transactions hold locks and forbid a swap"
+        checks.append(
+            failed("prepared transactions", f"{problem}. COMMIT PREPARED or ROLLBACK PREPARED them")
+        )
+    return checks or [passed("transactions", f"none is older than {limit:.0f} s, none is prepared")]
+
+
+def _check_replication(connection: Connection, target: Target) -> list[Check]:
+    limit = target.policies.max_replication_lag_bytes
+    checks = []
+    for name, lag in fetch_all(connection, named_query("replication_lag")):
+        if lag is None:
+            checks.append(warned("replication", f"the lag of {name} is not visible to this role"))
+        elif lag > limit:
+            checks.append(failed("replication", f"{name} is {lag} bytes behind; the limit is {limit}"))
+        else:
+            checks.append(passed("replication", f"{name} is {lag} bytes behind"))
+    return checks or [passed("replication", "no standby is attached")]
+
+
+def _check_maintenance(target: Target, run_id: str, lock_is_ours: bool) -> list[Check]:
+    with connect(target.maintenance_url, "preflight", run_id=run_id) as connection:
+        holder = None if lock_is_ours else lock_holder(connection, target.database)
+    checks = [
+        warned("leftovers", f"database {left.name} is left from an earlier run ({left.description})")
+        for left in list_leftovers(target.maintenance_url, target.database)
+    ]
+    if holder:
+        checks.append(failed("migration lock", f"another migration is running: {holder}"))
+    else:
+        checks.append(passed("migration lock", "no other migration is running"))
+    return checks
+
+
+def _check_scratch_server(target: Target, run_id: str) -> list[Check]:
+    with connect(target.scratch_server_url, "preflight", run_id=run_id) as connection:
+        query = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        if not fetch_value(connection, query):
+            problem = f"role {target.scratch_server_url.username} may not create databases"
+            return [failed("scratch server", f"{problem}. ALTER ROLE ... CREATEDB, or give a scratch_url")]
+        scratch = int(fetch_value(connection, "SHOW server_version_num")) // 10000
+    with connect(target.url, "preflight", run_id=run_id) as connection:
+        source = int(fetch_value(connection, "SHOW server_version_num")) // 10000
+    if scratch < source:
+        return [failed("scratch server", f"PostgreSQL {scratch} is older than the target's {source}")]
+    return [passed("scratch server", f"PostgreSQL {scratch}, may create databases")]
+
+
+def _check_storage(target: Target, run_id: str) -> list[Check]:
+    storage = open_storage(target.storage)
+    key = f"{target.name}/probe-{run_id}"
+    storage.put_bytes(key, b"lockkeeper")
+    read = storage.get_bytes(key)
+    storage.delete(key)
+    if read != b"lockkeeper":
+        return [failed("storage", f"{key} was read back as something else than was written")]
+    return [passed("storage", "an object can be written, read and deleted")]
