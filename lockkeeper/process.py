@@ -99,6 +99,7 @@ def running(
     stdout: int | IO[bytes] | None = subprocess.PIPE,
     pass_fds: Sequence[int] = (),
     user: str | None = None,
+    die_with_parent: bool = True,
 ) -> Iterator[RunningProgram]:
     """Start ``argv`` and yield it; whatever happens, nothing of it runs after the block.
 
@@ -110,6 +111,7 @@ def running(
         stdout: as for subprocess; default a pipe.
         pass_fds: descriptors that the child inherits.
         user: run as this operating system user (needs root).
+        die_with_parent: on Linux, kill it when this process (thread) dies; False for what must outlive it.
 
     Raises:
         ProgramError: the program cannot be started.
@@ -125,7 +127,7 @@ def running(
             pass_fds=tuple(pass_fds),
             start_new_session=True,
             user=user,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent if die_with_parent else None,
         )
     except OSError as error:
         raise ProgramError(argv, None, str(error)) from error

@@ -1,0 +1,189 @@
+"""Makes a backup: dump, fingerprints and everything else about one moment of one database.
+
+States: ``started`` when the first manifest is in storage (which proves that storage takes writes before
+the database is burdened), ``uploaded`` when all is there. On every failure no dump is left, and the
+manifest says ``failed`` and why, when storage still takes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from lockkeeper.backup.dump import StoredDump, client_environment, pg_dumpall_roles_cmd, stream_dump
+from lockkeeper.backup.manifest import (
+    dump_key,
+    new_backup_id,
+    note_failure,
+    save_manifest,
+    transition,
+)
+from lockkeeper.backup.progress import ProgressCallback, silent
+from lockkeeper.backup.snapshot import SnapshotFacts, keeping_snapshot, read_revisions
+from lockkeeper.config import Target
+from lockkeeper.errors import BackupError, LockkeeperError, ProgramError, RefusedError, StorageError
+from lockkeeper.models import BackupManifest, BackupState, DataFingerprint, SchemaFingerprint, utc_now
+from lockkeeper.postgres.clients import ClientPrograms, find_client_programs
+from lockkeeper.postgres.connection import Connection, connect, fetch_value, named_query
+from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
+from lockkeeper.process import run_program
+from lockkeeper.redaction import redact
+from lockkeeper.storage import Storage, open_storage
+
+ROLES_TIMEOUT_S = 120.0
+
+
+class _Content(NamedTuple):
+    """What the database holds at the snapshot, taken beside the dump."""
+
+    schema: SchemaFingerprint
+    data: DataFingerprint
+    revisions: tuple[str, ...]
+    fingerprint_s: float
+
+
+def create_backup(
+    target: Target,
+    *,
+    run_id: str,
+    revisions: Sequence[str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> BackupManifest:
+    """Back the target's database up to its storage and return the manifest, in state ``uploaded``.
+
+    Takes ACCESS SHARE on every table (pg_dump, for its whole length), which blocks nothing but
+    ACCESS EXCLUSIVE. May run twice at the same time: every backup has its own id.
+
+    Args:
+        target: what and where to.
+        run_id: the run it is made for; part of every session's application_name.
+        revisions: contents of the version table, where known; default: read from ``alembic_version``.
+        progress: told once a second how many bytes were dumped.
+
+    Raises:
+        BackupError: it could not be made; nothing is left that could be taken for a backup.
+        RefusedError: no fitting client programs, or a bad configuration.
+        StorageError: storage does not even take the first manifest.
+    """
+    storage = open_storage(target.storage)
+    now = utc_now()
+    manifest = BackupManifest(
+        id=new_backup_id(now),
+        target=target.name,
+        database=target.database,
+        state=BackupState.STARTED,
+        created_at=now,
+        updated_at=now,
+        server_version_num=0,
+    )
+    save_manifest(storage, manifest)
+    try:
+        done = _fill(target, storage, manifest, run_id, revisions, progress or silent)
+        save_manifest(storage, done)
+    except BaseException as error:
+        _clean_up(storage, manifest, error)
+        if isinstance(error, LockkeeperError) and not isinstance(error, (BackupError, RefusedError)):
+            raise BackupError(
+                f"Backup {manifest.id} of {target.database!r} failed: {error}", manifest.id
+            ) from error
+        raise
+    return done
+
+
+def _clean_up(storage: Storage, manifest: BackupManifest, error: BaseException) -> None:
+    with contextlib.suppress(StorageError):  # an interrupted upload has left nothing anyway
+        storage.delete(dump_key(manifest.target, manifest.id))
+    note_failure(storage, manifest, redact(str(error)) or type(error).__name__)
+
+
+def _fill(
+    target: Target,
+    storage: Storage,
+    manifest: BackupManifest,
+    run_id: str,
+    revisions: Sequence[str] | None,
+    progress: ProgressCallback,
+) -> BackupManifest:
+    began = time.monotonic()
+    with keeping_snapshot(target, run_id) as (keeper, facts):
+        programs = find_client_programs(facts.server_version_num, target.client_bin_dir)
+        key = dump_key(target.name, manifest.id)
+        with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
+            beside = pool.submit(_content, target, keeper, facts, run_id)
+            dump = stream_dump(
+                target.url,
+                programs,
+                facts.snapshot,
+                storage,
+                key,
+                expected_bytes=facts.database_bytes,
+                run_id=run_id,
+                progress=progress,
+            )
+            dump_s = time.monotonic() - began
+            content = beside.result()
+        roles, roles_how = _roles(target, programs, run_id)
+    return transition(
+        manifest,
+        BackupState.UPLOADED,
+        dump_key=key,
+        roles_sql=roles,
+        revisions=content.revisions if revisions is None else tuple(sorted(revisions)),
+        schema_fingerprint=content.schema,
+        data_fingerprint=content.data,
+        tool_versions={"pg_dump": programs.version, "roles": roles_how},
+        timings_s={
+            "dump": round(dump_s, 3),
+            "fingerprint": round(content.fingerprint_s, 3),
+            "total": round(time.monotonic() - began, 3),
+        },
+        **_facts_of(facts),
+        **_facts_of_dump(dump),
+    )
+
+
+def _facts_of(facts: SnapshotFacts) -> dict[str, Any]:
+    return {
+        "server_version_num": facts.server_version_num,
+        "system_identifier": facts.system_identifier,
+        "snapshot": facts.snapshot,
+        "lsn": facts.lsn,
+        "properties": facts.properties,
+        "database_bytes": facts.database_bytes,
+        "write_counters": facts.counters.counters,
+        "counters_epoch": facts.counters.epoch,
+        "table_identities": facts.counters.identities,
+        "layout": facts.layout,
+    }
+
+
+def _facts_of_dump(dump: StoredDump) -> dict[str, Any]:
+    return {
+        "size_bytes": dump.size_bytes,
+        "uncompressed_bytes": dump.uncompressed_bytes,
+        "sha256": dump.sha256,
+    }
+
+
+def _content(target: Target, keeper: Connection, facts: SnapshotFacts, run_id: str) -> _Content:
+    began = time.monotonic()
+    revisions = read_revisions(keeper)
+    schema = schema_fingerprint(keeper)
+    data = data_fingerprint(
+        target.url, snapshot=facts.snapshot, jobs=target.policies.restore_jobs, run_id=run_id
+    )
+    return _Content(schema, data, revisions, time.monotonic() - began)
+
+
+def _roles(target: Target, programs: ClientPrograms, run_id: str) -> tuple[str | None, str]:
+    """Return the server's roles as SQL and how they were found; a managed server may not show them."""
+    with contextlib.suppress(ProgramError):
+        argv = pg_dumpall_roles_cmd(programs, target.maintenance_database)
+        environment = client_environment(target.maintenance_url, "roles", run_id)
+        return run_program(argv, env=environment, timeout_s=ROLES_TIMEOUT_S), "pg_dumpall"
+    with contextlib.suppress(LockkeeperError), connect(target.url, "roles", run_id=run_id) as connection:
+        return fetch_value(connection, named_query("roles", "lockkeeper.backup"), ()), "own query"
+    return None, "not permitted"

@@ -1,0 +1,93 @@
+"""The keeper: one transaction whose exported snapshot everything in a backup is made at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from psycopg2 import sql
+
+from lockkeeper.backup.counters import WriteCounters, read_counters
+from lockkeeper.config import Target
+from lockkeeper.errors import DatabaseError
+from lockkeeper.models import DatabaseProperties
+from lockkeeper.postgres.connection import (
+    Connection,
+    connect,
+    execute,
+    fetch_all,
+    fetch_value,
+    named_query,
+)
+from lockkeeper.postgres.properties import read_properties
+
+_UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+_UNLIMITED_SINCE_17 = ("transaction_timeout",)
+_VERSION_TABLES = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = 'alembic_version' AND c.relkind = 'r'
+"""
+
+
+class SnapshotFacts(NamedTuple):
+    """What is read of the database when its snapshot is taken.
+
+    Attributes:
+        snapshot: its exported name, valid while the keeper's block is open.
+        lsn: the write-ahead log's position just before.
+        counters: row counters read just before, so that they hold no write that the snapshot lacks.
+        layout: table -> its file and column numbers, at the snapshot.
+    """
+
+    snapshot: str
+    lsn: str | None
+    server_version_num: int
+    system_identifier: str | None
+    database_bytes: int
+    properties: DatabaseProperties
+    counters: WriteCounters
+    layout: dict[str, str]
+
+
+@contextlib.contextmanager
+def keeping_snapshot(target: Target, run_id: str) -> Iterator[tuple[Connection, SnapshotFacts]]:
+    """Hold a REPEATABLE READ snapshot open for the length of the block; yields its connection and facts.
+
+    It holds no lock but holds back vacuum, as every dump does.
+    """
+    with connect(target.url, "backup", run_id=run_id) as connection:
+        version = int(fetch_value(connection, "SHOW server_version_num"))
+        for name in _UNLIMITED + (_UNLIMITED_SINCE_17 if version >= 170000 else ()):
+            execute(connection, sql.SQL("SET {} = 0").format(sql.Identifier(name)))
+        execute(connection, "SET search_path = pg_catalog")  # names come out qualified
+        size = int(fetch_value(connection, "SELECT pg_database_size(current_database())"))
+        properties = read_properties(connection, target.database)
+        identifier = _optional(connection, "SELECT system_identifier::text FROM pg_control_system()")
+        lsn = _optional(connection, "SELECT pg_current_wal_lsn()::text")
+        counters = read_counters(connection)
+        execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        snapshot = str(fetch_value(connection, "SELECT pg_export_snapshot()"))
+        layout: dict[str, str] = dict(fetch_all(connection, named_query("table_layout"), ()))
+        yield (
+            connection,
+            SnapshotFacts(snapshot, lsn, version, identifier, size, properties, counters, layout),
+        )
+
+
+def _optional(connection: Connection, query: str) -> str | None:
+    """Return a fact that is good to have; None where the role may not see it or the server has none."""
+    try:
+        return str(fetch_value(connection, query))
+    except DatabaseError:
+        return None
+
+
+def read_revisions(connection: Connection) -> tuple[str, ...]:
+    """Return the contents of the one table named alembic_version, sorted; nothing when not exactly one."""
+    tables = fetch_all(connection, _VERSION_TABLES)
+    if len(tables) != 1:
+        return ()
+    query = sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(sql.Identifier(*tables[0]))
+    return tuple(str(revision) for (revision,) in fetch_all(connection, query))

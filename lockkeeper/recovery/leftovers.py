@@ -1,0 +1,49 @@
+"""What killed runs leave on the servers, and its removal."""
+
+from __future__ import annotations
+
+from lockkeeper.config import Target
+from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.databases import SCRATCH, Note, drop_database, list_leftovers
+from lockkeeper.postgres.fence import find_fenced, unfence
+
+
+def drop_scratch_databases(target: Target, run_id: str | None = None) -> list[str]:
+    """Drop the target's scratch databases on both of its servers; returns their names.
+
+    Quarantined databases are never touched. The caller holds the migration lock, so that no other run's
+    scratch database is in use.
+
+    Args:
+        target: whose.
+        run_id: only those of this run; None drops those of every run, and those without a note.
+    """
+    dropped = []
+    for url in {target.maintenance_url, target.scratch_server_url}:
+        wanted = [
+            left
+            for left in list_leftovers(url, target.database)
+            if left.kind == SCRATCH and (run_id is None or (left.note and left.note.run_id == run_id))
+        ]
+        if wanted:
+            with connect(url, "leftovers", run_id=run_id) as connection:
+                for left in wanted:
+                    drop_database(connection, left.name)
+                    dropped.append(left.name)
+    return dropped
+
+
+def find_fence(target: Target) -> Note | None:
+    """Return the note of the fence that closes the target's database now, or None."""
+    with connect(target.maintenance_url, "leftovers") as connection:
+        return find_fenced(connection).get(target.database)
+
+
+def lift_fence(target: Target) -> bool:
+    """Open the target's database again after a killed restore; returns False when no fence of ours is there.
+
+    Raises:
+        DatabaseError: not permitted, or the server cannot be reached.
+    """
+    with connect(target.maintenance_url, "unfence", lock_timeout_ms=10_000) as connection:
+        return unfence(connection, target.database)
