@@ -1,0 +1,223 @@
+"""Every connection that the project opens: checked, named, bounded in its waits, and watched.
+
+* A connection to any other database than the expected one becomes read-only, and no migration runs on it.
+* ``lock_timeout``, ``statement_timeout`` and ``application_name`` are set on the session by SQL when it is
+  opened, so they hold whatever the driver, and are committed, so that a rollback does not undo them.
+* ``client_connection_check_interval`` (14 and later) makes the server end a statement whose client is gone.
+* Before each COMMIT the parent is told the transaction's id: should this process or the connection die, the
+  parent can still ask the server what became of it.
+"""
+
+from typing import Any, Dict, List, Optional
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+from .channel import Channel
+from .failures import WrongDatabaseError
+from .statements import ends_transaction, is_ddl, is_harmless, undone_on_error
+
+IDENTITY, FAILURE, OUTSIDE, PENDING = (
+    f"lockkeeper_{name}" for name in ("id", "failure", "outside", "pending")
+)
+SHOWN_CHARACTERS = 200
+IDENTIFYING_FIELDS = 3
+_XID = "SELECT pg_catalog.txid_current_if_assigned()::text"
+_FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
+_BACKEND = (
+    "SELECT a.pid::text || '@' || EXTRACT(EPOCH FROM a.backend_start)::text "
+    "FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = pg_catalog.pg_backend_pid()"
+)
+
+
+class Attempt:
+    """What the project did to the database while one revision was applied or reverted."""
+
+    def __init__(self) -> None:
+        self.versions_written = 0
+        self.versions_committed = 0
+        self.writes: Dict[str, List[int]] = {}
+
+    def add(self, table: str, counts: List[int]) -> None:
+        """Count rows written to ``table``."""
+        total = self.writes.setdefault(table, [0, 0, 0])
+        for index, count in enumerate(counts):
+            total[index] += count
+
+
+class Connections:
+    """Watches all connections of this process; ``install`` once, before the project is loaded."""
+
+    def __init__(self, opening: Dict[str, Any], channel: Channel) -> None:
+        self._opening = opening
+        self._channel = channel
+        self.expected: List[str] = opening["identity"]
+        self.read_only = True
+        self.attempt: Optional[Attempt] = None
+        self.foreign: Optional[str] = None
+
+    def install(self) -> None:
+        """Listen to every pool and engine that will ever be made."""
+        event.listen(Pool, "connect", self._on_connect)
+        event.listen(Engine, "before_cursor_execute", self._before_execute, retval=True)
+        event.listen(Engine, "handle_error", self._on_error)
+        event.listen(Engine, "commit", self._before_commit)
+        event.listen(Engine, "rollback", self._before_rollback)
+
+    # -- opening ---------------------------------------------------------------------------------------
+
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        try:
+            identity = _first(connection, self._opening["identity_sql"])
+        except Exception as error:
+            connection.rollback()
+            record.info[FAILURE] = str(error)
+            self.foreign = "a database that could not be identified"
+            return
+        record.info[IDENTITY] = identity
+        ours = identity[:IDENTIFYING_FIELDS] == self.expected[:IDENTIFYING_FIELDS]
+        if not ours:
+            self.foreign = _place(identity)
+        if self.read_only or not ours:
+            _run(connection, "SET default_transaction_read_only = on")
+        if ours:
+            self._channel.send("connected", backend=_first(connection, _BACKEND)[0])
+            for name, value in self._opening["session_settings"].items():
+                _run(connection, "SET {} = '{}'".format(name, str(value).replace("'", "''")))
+        connection.commit()
+        if ours:
+            self._notice_lost_clients(connection)
+
+    def _notice_lost_clients(self, connection: Any) -> None:
+        """Older servers and some platforms lack the setting: do without it there."""
+        try:
+            _run(connection, "SET client_connection_check_interval = '2s'")
+            connection.commit()
+        except Exception:
+            connection.rollback()
+
+    def require_expected(self, connection: Any, dialect_name: str) -> None:
+        """Raise WrongDatabaseError unless ``connection`` is to the database that the project was given."""
+        if dialect_name != "postgresql":
+            raise WrongDatabaseError(f"a {dialect_name} database")
+        identity = connection.info.get(IDENTITY)
+        if identity is None:
+            raise WrongDatabaseError(
+                "a database that could not be identified ({})".format(
+                    connection.info.get(FAILURE, "the connection was not opened by a pool")
+                )
+            )
+        if identity[:IDENTIFYING_FIELDS] != self.expected[:IDENTIFYING_FIELDS]:
+            same = identity[:2] == self.expected[:2]
+            raise WrongDatabaseError(
+                _place(identity) + (" (a copy, or the server was restarted meanwhile)" if same else "")
+            )
+
+    # -- watching --------------------------------------------------------------------------------------
+
+    def _before_execute(
+        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> Any:
+        if self.read_only:
+            # env.py often creates the version table's schema: to read, it need not be there.
+            return ("SELECT 1", ()) if is_ddl(statement) else (statement, parameters)
+        if self.attempt is not None and self._is_ours(connection):
+            if ends_transaction(statement):
+                self._before_commit(connection)
+                connection.info[OUTSIDE] = True
+            elif self._outside_transaction(connection) and not is_harmless(statement):
+                self._channel.send("autocommit", statement=statement[:SHOWN_CHARACTERS])
+        return statement, parameters
+
+    def _on_error(self, context: Any) -> None:
+        connection, statement = context.connection, context.statement
+        if self.attempt is None or connection is None or not statement or self.read_only:
+            return
+        if self._outside_transaction(connection) and undone_on_error(statement):
+            self._channel.send("autocommit_undone", statement=statement[:SHOWN_CHARACTERS])
+
+    def _before_commit(self, connection: Any) -> None:
+        attempt = self.attempt
+        if attempt is None or not self._is_ours(connection):
+            return
+        if self._outside_transaction(connection):
+            connection.info[OUTSIDE] = False
+        else:
+            raw = connection.connection
+            xid = _first(raw, _XID)[0]
+            if xid is not None:
+                self._count_writes(raw, connection.info, attempt)
+                final = attempt.versions_written > attempt.versions_committed
+                self._channel.send("committing", xid=int(xid), final=final)
+        attempt.versions_committed = attempt.versions_written
+
+    def _before_rollback(self, connection: Any) -> None:
+        connection.info[OUTSIDE] = False
+
+    def _is_ours(self, connection: Any) -> bool:
+        identity = connection.info.get(IDENTITY) or []
+        return bool(identity[:IDENTIFYING_FIELDS] == self.expected[:IDENTIFYING_FIELDS])
+
+    def _outside_transaction(self, connection: Any) -> bool:
+        """Whether a statement commits by itself: the driver's autocommit, or after a COMMIT sent as text."""
+        if connection.info.get(OUTSIDE):
+            return True
+        pooled = connection.connection
+        raw = getattr(pooled, "dbapi_connection", None) or pooled.connection
+        return bool(getattr(raw, "autocommit", False))
+
+    def version_written(self, connection: Any) -> None:
+        """Note that Alembic has just changed the version table."""
+        if self.attempt is not None:
+            self.attempt.versions_written += 1
+            if self._outside_transaction(connection):
+                self.attempt.versions_committed = self.attempt.versions_written
+
+    def _count_writes(self, raw: Any, info: Dict[str, Any], attempt: Attempt) -> None:
+        """Add what this transaction wrote; never more than that.
+
+        The view shows what was not yet flushed to the shared statistics. From 15 on a flush at the end of
+        this transaction is forced, so the next one begins at nothing. Before, an earlier transaction's
+        rows may still be in it: then the smaller of the two possible numbers is taken.
+        """
+        if not self._opening["counts_writes"]:
+            return
+        seen = {
+            str(row[0]): [int(count) for count in row[1:]] for row in _all(raw, self._opening["writes_sql"])
+        }
+        if self._opening["can_flush"]:
+            _run(raw, _FLUSH)
+        before = {} if self._opening["can_flush"] else info.get(PENDING, {})
+        for table, counts in seen.items():
+            earlier = before.get(table, [0, 0, 0])
+            if any(earlier) and all(now >= then for now, then in zip(counts, earlier)):
+                attempt.add(table, [now - then for now, then in zip(counts, earlier)])
+            else:
+                attempt.add(table, counts)
+        info[PENDING] = seen
+
+
+def _place(identity: List[str]) -> str:
+    return f"database {identity[0]!r} at {identity[3]} {identity[4]}".rstrip()
+
+
+def _all(connection: Any, statement: str) -> List[Any]:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+    finally:
+        cursor.close()
+
+
+def _first(connection: Any, statement: str) -> List[Any]:
+    return list(_all(connection, statement)[0])
+
+
+def _run(connection: Any, statement: str) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+    finally:
+        cursor.close()

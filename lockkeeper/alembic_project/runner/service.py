@@ -1,0 +1,222 @@
+"""Answers the parent's requests, one after the other, each by running the project's env.py."""
+
+import io
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from alembic.runtime.migration import MigrationContext
+
+from . import differences, history
+from .channel import Channel
+from .database import Attempt, Connections
+from .failures import RunnerError, StaleError, UncommittedError, WrongDatabaseError, describe
+from .project import Project
+
+Reply = Dict[str, Any]
+
+
+class Service:
+    """One project, one database, many requests."""
+
+    def __init__(self, opening: Dict[str, Any], channel: Channel) -> None:
+        self._connections = Connections(opening, channel)
+        self._connections.install()
+        self._reader: Optional[Callable[[Any], None]] = None
+        self._runs = 0
+        self._wrap_run_migrations()
+        self._project = Project(opening)
+        self._script = self._project.script
+
+    def _wrap_run_migrations(self) -> None:
+        """No migration, and not even the version table's creation, comes before the check of the database."""
+        original = MigrationContext.run_migrations
+        service = self
+
+        def run_migrations(context: Any, **arguments: Any) -> None:
+            service._runs += 1
+            if context.as_sql:
+                original(context, **arguments)
+                return
+            service._connections.require_expected(context.connection, context.dialect.name)
+            if service._reader is not None:
+                service._reader(context)
+                return
+            noted = (lambda **_: service._connections.version_written(context.connection),)
+            context.on_version_apply_callbacks = (*tuple(context.on_version_apply_callbacks), *noted)
+            original(context, **arguments)
+
+        MigrationContext.run_migrations = run_migrations  # type: ignore[method-assign,assignment]
+
+    def answer(self, request: Dict[str, Any]) -> Reply:
+        """Do what ``request`` asks for."""
+        operation = request.pop("op")
+        self._connections.expected = request.pop("identity", None) or self._connections.expected
+        self._connections.foreign = None
+        return getattr(self, "do_" + operation)(**request)  # type: ignore[no-any-return]
+
+    @property
+    def foreign(self) -> Optional[str]:
+        """The other database that the project connected to during the request, if it did."""
+        return self._connections.foreign
+
+    # -- reading: the sessions are read-only --------------------------------------------------------------
+
+    def _read(self, command: List[str], reader: Callable[[Any], None]) -> None:
+        self._connections.read_only, self._reader, self._runs = True, reader, 0
+        try:
+            self._project.run_env(command, lambda heads, context: [])
+        finally:
+            self._reader = None
+        if not self._runs:
+            raise RunnerError("env.py did not call context.run_migrations(), so there is nothing to migrate.")
+
+    def do_current(self) -> Reply:
+        """Return the version table's content, its name and whether it exists."""
+        seen: List[Reply] = []
+        self._read(["current"], lambda context: seen.append(_version_table(context)))
+        if any(each["heads"] != seen[0]["heads"] for each in seen):
+            raise RunnerError(
+                "env.py migrates several version tables, which are not at the same revision: "
+                + "; ".join(
+                    f"{each['version_table']} at {', '.join(each['heads']) or 'base'}" for each in seen
+                )
+            )
+        return seen[0]
+
+    def do_plan(self, destination: str, current: Optional[List[str]] = None) -> Reply:
+        """Return the steps from the current revisions (or ``current``) to ``destination``."""
+        state = self.do_current() if current is None else {"heads": sorted(current)}
+        steps = history.upgrade_path(self._script, destination, state["heads"])
+        return self._path(state, steps, downgrade=False)
+
+    def do_plan_downgrade(self, to: List[str]) -> Reply:
+        """Return the steps back to a version table that holds ``to``."""
+        state = self.do_current()
+        return self._path(state, history.downgrade_path(self._script, state["heads"], to), downgrade=True)
+
+    def _path(self, state: Reply, steps: List[Any], *, downgrade: bool) -> Reply:
+        contents = history.simulate(self._script, steps, state["heads"], downgrade=downgrade)
+        after = contents[-1] if contents else state["heads"]
+        missing = {each.revision for each in history.everything(self._script)} - history.applied(
+            self._script, after
+        )
+        return {
+            **state,
+            "steps": [history.describe(each) for each in steps],
+            "contents": contents,
+            "after": after,
+            "reaches_head": not missing,
+        }
+
+    def do_history(self) -> Reply:
+        """Return all revisions, each after those that it builds upon."""
+        return {
+            "revisions": [history.describe(each) for each in history.everything(self._script)],
+            "heads": sorted(self._script.get_heads()),
+        }
+
+    def do_differences(self) -> Reply:
+        """Return where the database differs from the models."""
+        found: List[Optional[List[str]]] = []
+        self._read(["check"], lambda context: found.append(differences.find(context)))
+        known = [each for each in found if each is not None]
+        return {"differences": [sentence for each in known for sentence in each] if known else None}
+
+    def do_offline_sql(self, revision: str, heads: List[str]) -> Reply:
+        """Return the SQL that Alembic's offline mode writes for one revision."""
+        self._connections.read_only = True
+        output = io.StringIO()
+        self._project.run_env(
+            ["upgrade", revision, "--sql"],
+            lambda rev, context: [self._step(revision, downgrade=False)],
+            output=output,
+            as_sql=True,
+            starting_rev=heads or None,
+            destination_rev=revision,
+        )
+        return {"sql": output.getvalue()}
+
+    # -- writing ----------------------------------------------------------------------------------------
+
+    def _step(self, revision: str, *, downgrade: bool) -> Any:
+        return history.migration_step(self._script, self._script.get_revision(revision), downgrade=downgrade)
+
+    def do_step(self, revision: str, heads: List[str], downgrade: bool) -> Reply:
+        """Apply or revert one revision; the version table must hold ``heads``."""
+        attempt = Attempt()
+        self._connections.read_only, self._connections.attempt, self._runs = False, attempt, 0
+        started = time.monotonic()
+
+        def steps(found: Any, context: Any) -> List[Any]:
+            if sorted(found) != sorted(heads):
+                raise StaleError(
+                    f"The version table holds {', '.join(sorted(found)) or 'nothing'} instead of "
+                    f"{', '.join(sorted(heads)) or 'nothing'}: somebody else has migrated this database."
+                )
+            return [self._step(revision, downgrade=downgrade)]
+
+        command = ["downgrade" if downgrade else "upgrade", revision]
+        try:
+            self._project.run_env(command, steps, starting_rev=None, destination_rev=revision)
+        except BaseException:
+            self._connections.attempt = None
+            raise
+        finally:
+            self.last_attempt = attempt
+        self._connections.attempt = None
+        if not self._runs or not attempt.versions_written:
+            raise RunnerError("env.py did not call context.run_migrations(), so the revision was not run.")
+        if attempt.versions_committed < attempt.versions_written:
+            raise UncommittedError(
+                "The revision ran without an error, but env.py never committed it. Wrap "
+                "context.run_migrations() in `with context.begin_transaction():`."
+            )
+        return {"duration_s": time.monotonic() - started}
+
+    last_attempt: Optional[Attempt] = None
+
+
+def _version_table(context: Any) -> Reply:
+    schema = context.version_table_schema
+    if schema is None:
+        row = context.connection.exec_driver_sql("SELECT pg_catalog.current_schema()::text").fetchone()
+        schema = row[0] if row else None
+    quote = context.dialect.identifier_preparer.quote_identifier
+    heads = sorted(context.get_current_heads())
+    return {
+        "heads": heads,
+        "version_table": ".".join(quote(part) for part in (schema, context.version_table) if part),
+        "version_table_exists": bool(heads) or bool(context._has_version_table()),
+    }
+
+
+def serve(events_fd: int) -> None:
+    """Answer requests until the parent closes its end; the first line opens the project."""
+    channel = Channel(events_fd)
+    requests = channel.requests()
+    service: Optional[Service] = None
+    for request in requests:
+        try:
+            if service is None:
+                service = Service(request, channel)
+                reply: Reply = {}
+            else:
+                service.last_attempt = None
+                reply = service.answer(request)
+        except BaseException as error:  # env.py may call sys.exit()
+            channel.send("error", **_failure(error, service), **_writes(service))
+        else:
+            channel.send("done", value=reply, **_writes(service))
+
+
+def _failure(error: BaseException, service: Optional[Service]) -> Reply:
+    facts = describe(error)
+    foreign = service.foreign if service else None
+    if foreign and facts["sqlstate"] == "25006" and not isinstance(error, WrongDatabaseError):
+        facts.update(kind=WrongDatabaseError.kind, message=foreign)
+    return facts
+
+
+def _writes(service: Optional[Service]) -> Reply:
+    attempt = service.last_attempt if service else None
+    return {} if attempt is None else {"writes": attempt.writes}

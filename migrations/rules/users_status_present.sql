@@ -1,0 +1,2 @@
+-- Users without a status.
+SELECT id FROM users WHERE status IS NULL
