@@ -71,7 +71,11 @@ def format_size(size_bytes: int) -> str:
 
 def headline(report: RunReport) -> str:
     """Return the run in one line: operation, target and how it ended."""
-    return plain(f"{report.operation.capitalize()} of {report.target}: {HEADLINES[report.outcome]}")
+    return plain(f"{_operation(report)} of {report.target}: {HEADLINES[report.outcome]}")
+
+
+def _operation(report: RunReport) -> str:
+    return {"migrate": "Migration"}.get(report.operation, report.operation.capitalize())
 
 
 def facts(report: RunReport) -> list[tuple[str, str]]:
@@ -169,7 +173,7 @@ def check_summary(report: RunReport) -> str | None:
     """Return how many checks were made, when all were OK; None when some were not, or none were made."""
     if not report.checks or any(check.state is not CheckState.OK for check in report.checks):
         return None
-    return f"{len(report.checks)} checks, all OK."
+    return "1 check, OK." if len(report.checks) == 1 else f"{len(report.checks)} checks, all OK."
 
 
 def markdown_report(report: RunReport) -> str:

@@ -42,8 +42,9 @@ def migrate(
 ) -> Result:
     """Back up, migrate, verify; recover when it fails.
 
-    The backup is proven by restoring it before anything is changed. Holds the database's migration lock for the whole time. Nothing is touched when a preflight check
-    refuses (exit code 2) or there is nothing to do (0).
+    The backup is proven by restoring it before anything is changed. Holds the database's migration
+    lock for the whole time. Nothing is touched when a preflight check refuses (exit code 2) or when
+    there is nothing to do (0).
     """
     from lockkeeper.runbook import run_migration
 
