@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockkeeper.models import BackupManifest, MigrationPlan
-from tasks.policies import once, repeatable
+from tasks.policies import repeatable
 from tasks.runs import engine_of
 
 

@@ -10,7 +10,7 @@ Secrets lie in Prefect's encrypted block store. The API masks them, but whoever 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 from prefect.blocks.core import Block
 from prefect.types import SecretDict
@@ -49,14 +49,14 @@ class MigrationTarget(Block):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    _block_type_name: ClassVar[Optional[str]] = "Migration Target"
-    _block_type_slug: ClassVar[Optional[str]] = "migration-target"
-    _description: ClassVar[Optional[str]] = (
+    _block_type_name: ClassVar[str | None] = "Migration Target"
+    _block_type_slug: ClassVar[str | None] = "migration-target"
+    _description: ClassVar[str | None] = (
         "One PostgreSQL database with its Alembic project, backup storage, Slack channel and policies."
     )
     _logo_url: ClassVar[Any] = "https://www.postgresql.org/media/img/about/press/elephant.png"
     _documentation_url: ClassVar[Any] = "https://www.postgresql.org/docs/current/libpq-connect.html"
-    _code_example: ClassVar[Optional[str]] = """
+    _code_example: ClassVar[str | None] = """
         ```python
         from tasks.blocks import MigrationTarget, load_target
 
@@ -75,7 +75,7 @@ class MigrationTarget(Block):
             "create databases (backups are proven in a scratch database)."
         ),
     )
-    alembic: Optional[AlembicProject] = Field(  # type: ignore[valid-type]
+    alembic: AlembicProject | None = Field(  # type: ignore[valid-type]
         default=None,
         title="Alembic project",
         description="Needed for migrations; without it the target can be backed up and restored.",
@@ -85,22 +85,22 @@ class MigrationTarget(Block):
         title="Alembic environment",
         description='Further environment variables for the Alembic project, e.g. {"APP_ENV": "production"}.',
     )
-    storage: Optional[S3Bucket] = Field(
+    storage: S3Bucket | None = Field(
         default=None,
         title="Backup bucket",
         description="S3-compatible bucket for backups; its folder becomes the prefix of every key.",
     )
-    storage_folder: Optional[str] = Field(
+    storage_folder: str | None = Field(
         default=None,
         title="Backup folder",
         description="Folder on the worker for backups, where there is no bucket.",
     )
-    slack: Optional[SlackWebhook] = Field(
+    slack: SlackWebhook | None = Field(
         default=None,
         title="Slack channel",
         description="Gets one message for each outcome. Without it, outcomes stand in log and artifact only.",
     )
-    scratch_url: Optional[SecretStr] = Field(
+    scratch_url: SecretStr | None = Field(
         default=None,
         title="Scratch server URL",
         description="Server on which backups are proven; default is the target's own.",
@@ -108,7 +108,7 @@ class MigrationTarget(Block):
     maintenance_database: str = Field(
         default="postgres", description=Target.model_fields["maintenance_database"].description
     )
-    client_bin_dir: Optional[str] = Field(
+    client_bin_dir: str | None = Field(
         default=None,
         title="PostgreSQL client programs",
         description="Folder of pg_dump and pg_restore; default is to find those that fit the server.",

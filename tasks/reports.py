@@ -19,6 +19,8 @@ def report_key(report: RunReport) -> str:
 def publish_report(report: RunReport) -> None:
     """Publish the report; an API that does not answer costs a warning, never the run."""
     try:
-        create_markdown_artifact(markdown_report(report), key=report_key(report), description=headline(report))
+        create_markdown_artifact(
+            markdown_report(report), key=report_key(report), description=headline(report)
+        )
     except Exception as error:
         get_run_logger().warning("The report could not be published: %s", error)

@@ -1,0 +1,240 @@
+"""The flow on a real Prefect, a real PostgreSQL and a real bucket; then the database is read back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import State
+
+from flows.production_migration import production_migration
+from lockkeeper.postgres.connection import connect, fetch_all
+
+ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
+DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
+BROKEN_RULE = "SELECT id FROM users WHERE status = 'active'"
+
+
+def play(target: str, revision: str = "head") -> State[Any]:
+    """Run the flow and return its last state instead of raising."""
+    return production_migration(target, revision, return_state=True)
+
+
+def flow_run_id(state: State[Any]) -> UUID:
+    assert state.state_details.flow_run_id is not None
+    return state.state_details.flow_run_id
+
+
+def task_runs(api: SyncPrefectClient, state: State[Any]) -> dict[str, str]:
+    """Task name -> state of every task of a run, in order of their start; recording lags a little."""
+    wanted = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[flow_run_id(state)]))
+    deadline = time.monotonic() + 20
+    while True:
+        found = api.read_task_runs(task_run_filter=wanted, flow_run_filter=None)
+        states = {
+            run.name.rsplit("-", 1)[0]: run.state_name or ""
+            for run in sorted(found, key=lambda run: run.start_time or run.created)
+        }
+        settled = "report" in states and not {"Pending", "Running"} & set(states.values())
+        if settled or time.monotonic() > deadline:
+            return states
+        threading.Event().wait(0.2)
+
+
+def report_of(api: SyncPrefectClient, state: State[Any]) -> str:
+    """The Markdown that the UI shows for a run."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
+    artifacts = api.read_artifacts(artifact_filter=wanted)
+    return next(str(artifact.data) for artifact in artifacts if artifact.type == "markdown")
+
+
+def leftovers(shop: Any) -> list[str]:
+    """Scratch databases and sessions that a run must not leave behind."""
+    with connect(shop.url.set(database="postgres"), "tests") as connection:
+        databases = fetch_all(
+            connection, "SELECT datname FROM pg_database WHERE datname LIKE %s", (f"{shop.url.database}_lk%",)
+        )
+        sessions = fetch_all(
+            connection,
+            "SELECT application_name FROM pg_stat_activity "
+            "WHERE application_name LIKE 'lockkeeper:%%' AND datname = %s",
+            (shop.url.database,),
+        )
+    return [str(row[0]) for row in databases + sessions]
+
+
+def test_a_migration_to_head_succeeds_and_tells_its_story(shop, slack, api) -> None:
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+
+    state = play(shop.name)
+
+    assert state.is_completed(), state.message
+    assert shop.columns() == ["balance", "email", "id", "status"]
+    assert shop.query("SELECT version_num FROM alembic_version") == [("r1",)]
+    assert task_runs(api, state) == {
+        "preflight": "Completed",
+        "backup": "Completed",
+        "verify-backup": "Completed",
+        "monitor": "Completed",
+        "migrate": "Completed",
+        "verify": "Completed",
+        "notify": "Completed",
+        "report": "Completed",
+    }
+    report = report_of(api, state)
+    assert "succeeded" in report
+    assert "verify-backup" in report
+    assert "r1" in report
+    assert len(slack.messages) == 1
+    assert "succeeded" in slack.messages[0]["text"]
+    assert f"http://prefect.example/runs/flow-run/{flow_run_id(state)}" in str(slack.messages[0]["blocks"])
+    assert leftovers(shop) == []
+
+
+def test_at_head_already_there_is_nothing_to_do(shop, slack, api) -> None:
+    state = play(shop.name)
+    assert (state.is_completed(), state.name) == (True, "NothingToDo")
+    assert set(task_runs(api, state)) == {"preflight", "notify", "report"}
+    assert [message["text"].count("nothing to do") for message in slack.messages] == [1]
+
+
+def test_an_unknown_revision_is_refused_before_anything_is_touched(shop, slack, api) -> None:
+    state = play(shop.name, "nosuchrevision")
+    assert (state.is_failed(), state.name) == (True, "Refused")
+    assert "nosuchrevision" in str(state.message)
+    assert "backup" not in task_runs(api, state)
+    assert len(slack.messages) == 1
+
+
+def test_an_unknown_target_is_refused_with_the_way_out(prefect_server) -> None:
+    state = play("nowhere")
+    assert (state.is_failed(), state.name) == (True, "Refused")
+    assert "no migration target block called 'nowhere'" in str(state.message)
+
+
+def test_a_failing_upgrade_leaves_the_database_unchanged_and_fails_the_run(shop, slack, api) -> None:
+    shop.add_revision("r1", ADD_STATUS + '\nop.execute("SELECT 1/0")', DROP_STATUS)
+
+    state = play(shop.name)
+
+    assert (state.is_failed(), state.name) == (True, "Unchanged")
+    assert "division by zero" in str(state.message)
+    assert shop.columns() == ["balance", "email", "id"]
+    assert shop.query("SELECT version_num FROM alembic_version") == [("base0",)]
+    runs = task_runs(api, state)
+    assert runs["migrate"] == "Failed"
+    assert runs["verify-unchanged"] == "Completed"
+    assert "transaction rollback" in report_of(api, state)
+    assert len(slack.messages) == 1
+    assert leftovers(shop) == []
+
+
+def test_a_broken_rule_is_recovered_by_the_downgrade_and_still_fails_the_run(shop, slack, api) -> None:
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    shop.add_rule("nobody_is_active", BROKEN_RULE)
+
+    state = play(shop.name)
+
+    assert (state.is_failed(), state.name) == (True, "Recovered")
+    assert "nobody_is_active" in str(state.message)
+    assert shop.columns() == ["balance", "email", "id"]
+    assert shop.query("SELECT count(*), sum(balance) FROM users") == [(200, 20100)]
+    runs = task_runs(api, state)
+    assert (runs["verify"], runs["downgrade"], runs["verify-unchanged"]) == (
+        "Failed",
+        "Completed",
+        "Completed",
+    )
+    assert len(slack.messages) == 1
+    assert "recovered" in slack.messages[0]["text"]
+
+
+def test_without_a_downgrade_the_backup_is_restored(shop, slack, api) -> None:
+    shop.add_revision("r1", 'op.execute("UPDATE users SET balance = 0")', "raise Exception('no way back')")
+    shop.add_rule("balances", "SELECT id FROM users WHERE balance = 0")
+
+    state = play(shop.name)
+
+    assert (state.is_failed(), state.name) == (True, "Recovered"), state.message
+    assert shop.query("SELECT count(*), sum(balance) FROM users") == [(200, 20100)]
+    assert task_runs(api, state)["restore"] == "Completed"
+    assert "kept as" in report_of(api, state)
+
+
+def test_under_the_manual_policy_a_human_gets_the_exact_command(make_shop, slack) -> None:
+    shop = make_shop(policies={"recovery": "manual", "lock_timeout_ms": 200})
+    shop.add_revision("r1", 'op.execute("UPDATE users SET balance = 0")', "raise Exception('no way back')")
+    shop.add_rule("balances", "SELECT id FROM users WHERE balance = 0")
+
+    state = play(shop.name)
+
+    assert (state.is_failed(), state.name) == (True, "NeedsHuman")
+    assert f"lockkeeper restore {shop.name} " in str(state.message)
+    assert len(slack.messages) == 1
+    assert f"lockkeeper restore {shop.name} " in str(slack.messages[0]["blocks"])
+
+
+@pytest.mark.parametrize("trouble", ["refuses", "answers 500", "hangs"])
+def test_slack_being_down_neither_fails_nor_delays_the_run(shop, slack, api, trouble) -> None:
+    if trouble == "answers 500":
+        slack.status = 500
+    elif trouble == "hangs":
+        slack.hang = threading.Event()
+    else:
+        slack.close()
+
+    started = time.monotonic()
+    state = play(shop.name)
+    took_s = time.monotonic() - started
+
+    assert state.is_completed()
+    assert took_s < 15
+    assert slack.messages == []
+    assert "Slack has not taken the message" in report_of(api, state)
+
+
+def test_without_slack_the_outcome_stands_in_the_log_and_the_artifact(make_shop, api) -> None:
+    shop = make_shop(slack=None)
+    state = play(shop.name)
+    assert state.is_completed()
+    assert "nothing to do" in report_of(api, state)
+    assert any("nothing to do" in line for line in log_of(api, state))
+
+
+def log_of(api: SyncPrefectClient, state: State[Any]) -> list[str]:
+    """The messages that Prefect keeps of a run; they arrive in batches."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id(state)]))
+    deadline = time.monotonic() + 20
+    while True:
+        lines = [log.message for log in api.read_logs(log_filter=wanted)]
+        if any("Finished in state" in line for line in lines) or time.monotonic() > deadline:
+            return lines
+        threading.Event().wait(0.2)
+
+
+def test_the_engines_progress_reaches_the_runs_log(shop, api) -> None:
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    state = play(shop.name)
+    lines = log_of(api, state)
+    assert any(line.startswith("backup: ") for line in lines)
+    assert any(line.startswith("migrate: ") for line in lines)
+
+
+def test_the_flow_run_is_named_for_what_it_does(shop, api) -> None:
+    state = play(shop.name, "base0")
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id(state)]))
+    assert [run.name for run in api.read_flow_runs(flow_run_filter=wanted)] == [f"{shop.name} to base0"]
