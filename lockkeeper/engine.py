@@ -109,13 +109,13 @@ class Engine:
     def create_backup(self, plan: MigrationPlan) -> BackupManifest:
         """Dump the database to storage at one snapshot."""
         return backup.create_backup(
-            self.target, run_id=self.run_id, revisions=plan.before, progress=self._say("backup")
+            self.target, run_id=self.run_id, revisions=plan.before, progress=self.say("backup")
         )
 
     def verify_backup(self, backup_id: str) -> BackupVerification:
         """Restore the backup from storage into a scratch database and compare; drops it again."""
         _manifest, verification = backup.verify_backup(
-            self.target, backup_id, run_id=self.run_id, progress=self._say("verify-backup")
+            self.target, backup_id, run_id=self.run_id, progress=self.say("verify-backup")
         )
         return verification
 
@@ -123,7 +123,7 @@ class Engine:
     def monitored(self) -> Iterator[DatabaseMonitor]:
         """Watch the database for the length of the block."""
         monitor = DatabaseMonitor(
-            self.target.url, self.run_id, self.target.policies.monitor_interval_s, self._say("monitor")
+            self.target.url, self.run_id, self.target.policies.monitor_interval_s, self.say("monitor")
         )
         with watching(monitor):
             yield monitor
@@ -254,7 +254,7 @@ class Engine:
             run_id=self.run_id,
             reason=reason,
             before_swap=prove_lossless if lossless else None,
-            progress=self._say("restore"),
+            progress=self.say("restore"),
         )
 
     def journal(self, report: RunReport) -> str | None:
@@ -276,7 +276,8 @@ class Engine:
         if self._lock is not None:
             self._lock.check()
 
-    def _say(self, step: str) -> Callable[[object], None]:
+    def say(self, step: str) -> Callable[[object], None]:
+        """Return a function that tells the progress of one step."""
         return lambda message: self._progress(step, str(message))
 
 

@@ -166,7 +166,7 @@ def restore_facts(report: RunReport) -> list[str]:
         lines.append(
             f"The former database is kept as {done.quarantine_database}; drop it when it is not needed."
         )
-    return lines
+    return [*lines, *(f"Warning: {warning}" for warning in done.warnings)]
 
 
 def check_summary(report: RunReport) -> str | None:

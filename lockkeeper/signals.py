@@ -1,4 +1,4 @@
-"""Keeps SIGINT and SIGTERM from cutting a recovery short."""
+"""Keeps Ctrl-C, SIGTERM and a lost terminal from cutting a recovery short."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-_SHIELDED = (signal.SIGINT, signal.SIGTERM)
+_SHIELDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def uninterrupted(what: str) -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM, with a message, for the length of the block.
+    """Ignore SIGINT, SIGTERM and SIGHUP, with a message, for the length of the block.
 
     Signal handlers belong to the main thread; elsewhere the block is simply run, since signals do not
     arrive there.
