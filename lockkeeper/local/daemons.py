@@ -23,10 +23,6 @@ from lockkeeper.redaction import redact
 POLL_INTERVAL_S = 0.05
 LOG_TAIL_CHARACTERS = 2000
 
-# Keeps the handles of our own children: to reap them, and because a collected handle of a running
-# child is a ResourceWarning.
-_children: dict[int, subprocess.Popen[bytes]] = {}
-
 
 class ProcessIdentity(Fact):
     """One process of this machine; ``started`` is the kernel's own mark of when it started."""
@@ -34,6 +30,11 @@ class ProcessIdentity(Fact):
     pid: int
     started: str
     boot_id: str
+
+
+# Keeps the handles of our own children: to reap them, and because a collected handle of a running
+# child is a ResourceWarning.
+_children: dict[ProcessIdentity, subprocess.Popen[bytes]] = {}
 
 
 def boot_id() -> str:
@@ -68,10 +69,9 @@ def is_running(identity: ProcessIdentity | None) -> bool:
     """Whether this very process still runs."""
     if identity is None:
         return False
-    child = _children.get(identity.pid)
-    if child is not None and child.poll() is not None:
-        del _children[identity.pid]
-        return False
+    child = _children.get(identity)
+    if child is not None:
+        return child.poll() is None
     return identity == identify(identity.pid)
 
 
@@ -107,16 +107,16 @@ def start_daemon(
             )  # fmt: skip
         except OSError as error:
             raise ProgramError(argv, None, str(error)) from error
-    _children[popen.pid] = popen
     identity = identify(popen.pid)
     if identity is None:
         raise ProgramError(argv, popen.wait(), log_tail(log_file))
+    _children[identity] = popen
     return identity
 
 
 def exit_code(identity: ProcessIdentity) -> int | None:
     """Return the exit code of our own ended child, or None when unknown."""
-    child = _children.get(identity.pid)
+    child = _children.get(identity)
     return child.poll() if child is not None else None
 
 

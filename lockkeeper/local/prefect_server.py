@@ -124,7 +124,12 @@ class EmbeddedPrefect:
         """
         self.create_pool()
         argv = [*_prefect(), "worker", "start", "--pool", self.pool, "--name", f"local-{os.getpid()}"]
-        self.worker = daemons.start_daemon(argv, self.worker_log, env=self.environment(), cwd=working_dir)
+        # The worker's own folder lies in the temporary one under a fixed name, which another user may have
+        # taken: so it gets a temporary folder of ours.
+        temporary = self.home / "tmp"
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        environment = {**self.environment(), "TMPDIR": str(temporary)}
+        self.worker = daemons.start_daemon(argv, self.worker_log, env=environment, cwd=working_dir)
         deadline = time.monotonic() + WORKER_TIMEOUT_S
         while argv[-1] not in self.online_workers():
             self._still_starting("worker", self.worker, self.worker_log, deadline)
