@@ -201,7 +201,9 @@ def _postgres_data(folder: Path) -> Path:
     """Return where the cluster goes: in ``folder``, unless PostgreSQL's own user cannot get there."""
     user = server_user()
     if user is not None and not reachable(folder, user):
-        return Path(tempfile.mkdtemp(prefix="lockkeeper-", dir="/var/tmp")) / "postgresql"
+        elsewhere = Path(tempfile.mkdtemp(prefix="lockkeeper-", dir="/var/tmp"))
+        elsewhere.chmod(0o711)
+        return elsewhere / "postgresql"
     return folder / "postgresql"
 
 

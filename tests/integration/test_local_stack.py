@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import socket
 import stat
@@ -131,6 +132,18 @@ def test_a_server_killed_alone_is_started_again(small_stack: StackState) -> None
     assert again.running() == {"postgres": True, "s3": True}
     assert again.processes["postgres"] == small_stack.processes["postgres"]
     assert again.s3().answers()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
+def test_root_may_keep_the_stack_where_nobody_else_can_look(server_folder: Path) -> None:
+    closed = server_folder / "closed"
+    closed.mkdir(mode=0o700)
+    state = start_stack(closed / "stack", prefect=False)
+    try:
+        assert ask_postgres(state, "SELECT 1") == 1
+    finally:
+        stop_stack(state.folder)
+        shutil.rmtree(state.postgres_data.parent)
 
 
 def test_down_without_a_stack_says_how_to_start_one(server_folder: Path) -> None:
