@@ -1,0 +1,18 @@
+"""Fingerprints of a database's schema and content, and readable differences between them."""
+
+from __future__ import annotations
+
+from lockkeeper.postgres.fingerprint.data import data_fingerprint
+from lockkeeper.postgres.fingerprint.data_comparison import compare_data
+from lockkeeper.postgres.fingerprint.samples import SampleDifferences, sample_differences
+from lockkeeper.postgres.fingerprint.schema import schema_fingerprint
+from lockkeeper.postgres.fingerprint.schema_comparison import compare_schemas
+
+__all__ = [
+    "SampleDifferences",
+    "compare_data",
+    "compare_schemas",
+    "data_fingerprint",
+    "sample_differences",
+    "schema_fingerprint",
+]
