@@ -79,6 +79,7 @@ class EmbeddedPrefect:
             "DO_NOT_TRACK": "1",
             "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": self.api_url,
+            "PREFECT_UI_URL": self.ui_url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
             # In memory, a restart of the server would leak every slot for ever.
