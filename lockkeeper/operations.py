@@ -66,7 +66,7 @@ def run_restore(
 
         with engine.exclusive(), contextlib.ExitStack() as shield, record.step("restore") as note:
 
-            def before_swap(fenced: recovery.FencedDatabase) -> None:
+            def before_swap(fenced: recovery.FencedScene) -> None:
                 if not accept_loss:
                     _prove_lossless(engine, manifest, fenced)
                 # An interruption from here on could not say which database serves.
@@ -96,10 +96,8 @@ def _restorable(engine: Engine, backup_id: str) -> BackupManifest:
     return manifest
 
 
-def _prove_lossless(engine: Engine, manifest: BackupManifest, fenced: recovery.FencedDatabase) -> None:
-    written = recovery.written_since(
-        engine.target, manifest, {}, run_id=engine.run_id, connection=fenced.connection
-    )
+def _prove_lossless(engine: Engine, manifest: BackupManifest, fenced: recovery.FencedScene) -> None:
+    written = recovery.written_since(fenced, manifest, {})
     if written:
         raise RefusedError(_would_lose(engine.target.name, manifest.id, written))
 

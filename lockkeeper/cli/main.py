@@ -6,6 +6,7 @@ that the database is as before.
 
 from __future__ import annotations
 
+import functools
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
 from lockkeeper.redaction import redact
 
 PROGRAM = "lockkeeper"
+_TYPER_INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt, unless it raises Abort
 _HELP = """Brings a live PostgreSQL database from one schema to the next and never loses a row.
 
 \b
@@ -89,22 +91,32 @@ def run(argv: Sequence[str]) -> int:
     return result.exit_code
 
 
-def _result(arguments: list[str], session: Session) -> Result:
+@functools.cache
+def _command_line() -> Any:
+    """Return what typer makes of ``app``: an object of click, or of a copy of click that typer carries."""
     command: Any = typer.main.get_command(app)
-    command.rich_markup_mode = None  # rich's markup costs `lockkeeper --help` a second; commands keep it
+    for group in (command, command.commands["target"]):
+        group.rich_markup_mode = None  # rich's panels cost half a second; only the commands have them
+    return command
+
+
+def _result(arguments: list[str], session: Session) -> Result:
+    command = _command_line()
     try:
         with session.guarding_stdout():
             answer = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=session)
     except LockkeeperError as error:
         return _of_error(error, session)
-    except KeyboardInterrupt as error:
-        return _of_interruption(error, session)
+    except KeyboardInterrupt:
+        return _of_interruption(session)
     except Exception as error:
         if hasattr(error, "format_message"):  # of click, which typer may carry under a name of its own
             return _of_usage(error, session)
         if isinstance(error, typer.Abort):
-            return _of_interruption(error, session)
+            return _of_interruption(session)
         return _of_bug(error, session)
+    if answer == _TYPER_INTERRUPTED:
+        return _of_interruption(session)
     return answer if isinstance(answer, Result) else Result(exit_code=answer or 0)
 
 
@@ -133,9 +145,8 @@ def _of_usage(error: Exception, session: Session) -> Result:
     )
 
 
-def _of_interruption(error: BaseException, session: Session) -> Result:
-    message = redact(str(error)) or "interrupted"
-    return _ended_outside_a_run(f"Stopped: {message}.", type(error).__name__, session)
+def _of_interruption(session: Session) -> Result:
+    return _ended_outside_a_run("Stopped: interrupted.", "Interrupted", session)
 
 
 def _of_bug(error: Exception, session: Session) -> Result:

@@ -118,8 +118,8 @@ def test_sizes_are_readable(size: int, expected: str) -> None:
 def test_a_success_is_told_with_steps_revisions_and_what_the_monitor_saw() -> None:
     for text in texts_of(run_report())[:2]:
         for fact in (
-            "Migration of shop: succeeded", "shop_production", "mira@laptop", "shop-b1", "1 min 31 s", "12.3 s",
-            "bbb2", "add status", "1.50 s", "1.0 MB before, 1.4 MB after", "pid 7 blocked pid 8",
+            "Migration of shop: succeeded", "shop_production", "mira@laptop", "shop-b1", "1 min 31 s",
+            "12.3 s", "bbb2", "add status", "1.50 s", "1.0 MB before, 1.4 MB after", "pid 7 blocked pid 8",
             "1 check, OK", "20261123T104500Z-1a2b3c",
         ):  # fmt: skip
             assert fact in text, fact
