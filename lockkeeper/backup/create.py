@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 from lockkeeper.backup.dump import StoredDump, client_environment, pg_dumpall_roles_cmd, stream_dump
@@ -21,19 +22,38 @@ from lockkeeper.backup.manifest import (
     save_manifest,
     transition,
 )
-from lockkeeper.backup.progress import ProgressCallback, silent
+from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.backup.snapshot import SnapshotFacts, keeping_snapshot, read_revisions
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupError, LockkeeperError, ProgramError, RefusedError, StorageError
+from lockkeeper.errors import (
+    BackupError,
+    DatabaseError,
+    LockkeeperError,
+    ProgramError,
+    RefusedError,
+    StorageError,
+)
 from lockkeeper.models import BackupManifest, BackupState, DataFingerprint, SchemaFingerprint, utc_now
 from lockkeeper.postgres.clients import ClientPrograms, find_client_programs
-from lockkeeper.postgres.connection import Connection, connect, fetch_value, named_query
+from lockkeeper.postgres.connection import (
+    Connection,
+    application_name,
+    connect,
+    fetch_all,
+    fetch_value,
+    named_query,
+)
 from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
+from lockkeeper.postgres.fingerprint.data import ROLE
 from lockkeeper.process import run_program
 from lockkeeper.redaction import redact
 from lockkeeper.storage import Storage, open_storage
 
 ROLES_TIMEOUT_S = 120.0
+_END_FINGERPRINT = """
+SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+WHERE datname = %s AND application_name = %s
+"""
 
 
 class _Content(NamedTuple):
@@ -111,18 +131,19 @@ def _fill(
     with keeping_snapshot(target, run_id) as (keeper, facts):
         programs = find_client_programs(facts.server_version_num, target.client_bin_dir)
         key = dump_key(target.name, manifest.id)
-        with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
+        with ThreadPoolExecutor(1, thread_name_prefix="content") as pool:
             beside = pool.submit(_content, target, keeper, facts, run_id)
-            dump = stream_dump(
-                target.url,
-                programs,
-                facts.snapshot,
-                storage,
-                key,
-                expected_bytes=facts.database_bytes,
-                run_id=run_id,
-                progress=progress,
-            )
+            with _ending_on_error(target, keeper, run_id):
+                dump = stream_dump(
+                    target.url,
+                    programs,
+                    facts.snapshot,
+                    storage,
+                    key,
+                    expected_bytes=facts.database_bytes,
+                    run_id=run_id,
+                    progress=partial(_tell_while_healthy, beside, progress),
+                )
             dump_s = time.monotonic() - began
             content = beside.result()
         roles, roles_how = _roles(target, programs, run_id)
@@ -143,6 +164,28 @@ def _fill(
         **_facts_of(facts),
         **_facts_of_dump(dump),
     )
+
+
+def _tell_while_healthy(beside: Future[_Content], progress: ProgressCallback, how_far: Progress) -> None:
+    """Pass progress on; end the dump as soon as the fingerprint beside it has failed."""
+    if beside.done():
+        beside.result()
+    progress(how_far)
+
+
+@contextlib.contextmanager
+def _ending_on_error(target: Target, keeper: Connection, run_id: str) -> Iterator[None]:
+    """End the sessions beside the dump when it fails: nobody would wait for their answer."""
+    try:
+        yield
+    except BaseException:
+        keeper.cancel()
+        with (
+            contextlib.suppress(DatabaseError),
+            connect(target.maintenance_url, "cleanup", run_id=run_id) as connection,
+        ):
+            fetch_all(connection, _END_FINGERPRINT, (target.database, application_name(ROLE, run_id)))
+        raise
 
 
 def _facts_of(facts: SnapshotFacts) -> dict[str, Any]:

@@ -16,6 +16,12 @@ class Progress(NamedTuple):
     done_bytes: int = 0
     expected_bytes: int | None = None
 
+    def __str__(self) -> str:
+        if not self.done_bytes:
+            return self.stage
+        of = f" of about {self.expected_bytes / 2**20:.0f}" if self.expected_bytes else ""
+        return f"{self.stage}: {self.done_bytes / 2**20:.0f}{of} MiB"
+
 
 ProgressCallback = Callable[[Progress], None]
 

@@ -18,8 +18,8 @@ from lockkeeper.postgres.connection import (
     execute,
     fetch_all,
     fetch_value,
-    named_query,
 )
+from lockkeeper.postgres.layout import read_layout
 from lockkeeper.postgres.properties import read_properties
 
 _UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
@@ -69,7 +69,7 @@ def keeping_snapshot(target: Target, run_id: str) -> Iterator[tuple[Connection, 
         counters = read_counters(connection)
         execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         snapshot = str(fetch_value(connection, "SELECT pg_export_snapshot()"))
-        layout: dict[str, str] = dict(fetch_all(connection, named_query("table_layout"), ()))
+        layout = read_layout(connection)
         yield (
             connection,
             SnapshotFacts(snapshot, lsn, version, identifier, size, properties, counters, layout),

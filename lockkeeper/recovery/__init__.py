@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from lockkeeper.recovery.leftovers import drop_scratch_databases, find_fence, lift_fence
-from lockkeeper.recovery.restore import BeforeSwap, FencedDatabase, restore_backup
-from lockkeeper.recovery.write_proof import written_since
+from lockkeeper.recovery.restore import BeforeSwap, restore_backup
+from lockkeeper.recovery.write_proof import FencedScene, unfenced_scene, written_since
 
 __all__ = [
     "BeforeSwap",
-    "FencedDatabase",
+    "FencedScene",
     "drop_scratch_databases",
     "find_fence",
     "lift_fence",
     "restore_backup",
+    "unfenced_scene",
     "written_since",
 ]

@@ -29,6 +29,7 @@ from lockkeeper.postgres.fence import fence, refuse_prepared_transactions, swap,
 from lockkeeper.postgres.properties import apply_properties
 from lockkeeper.recovery.fence_guard import guarded_fence, lift
 from lockkeeper.recovery.sequences import carry_sequences
+from lockkeeper.recovery.write_proof import FencedScene
 from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage
 
@@ -37,14 +38,7 @@ LIFT_TIMEOUT_S = 120.0
 _LOCAL_HOSTS = frozenset({None, "localhost", "127.0.0.1", "::1"})
 
 
-class FencedDatabase(NamedTuple):
-    """The original under the fence. ``connection`` was opened before it, is autocommit and may only read."""
-
-    name: str
-    connection: Connection
-
-
-BeforeSwap = Callable[[FencedDatabase], None]
+BeforeSwap = Callable[[FencedScene], None]
 
 
 class _Swapped(NamedTuple):
@@ -182,7 +176,7 @@ def _put_in_place(
 
 
 class _Fenced(NamedTuple):
-    database: FencedDatabase
+    database: FencedScene
     began: float
 
 
@@ -195,7 +189,7 @@ def _fenced(target: Target, server: Connection, run_id: str, reason: str) -> Ite
         pid = helper.info.backend_pid
         began = fence(server, target.database, run_id=run_id, reason=reason, keep=[pid])
         try:
-            yield _Fenced(FencedDatabase(target.database, helper), began)
+            yield _Fenced(FencedScene(helper), began)
         except BaseException:
             lift(target.maintenance_url, target.database, run_id, LIFT_TIMEOUT_S)
             raise

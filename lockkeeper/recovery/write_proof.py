@@ -87,42 +87,41 @@ def _who_wrote(evidence: TableEvidence) -> str:
     return f"has rows written since the backup that are not known to be the migration's own ({shown})"
 
 
+class FencedScene(NamedTuple):
+    """A database that nobody can write to any more, seen through the one session that may stay in it.
+
+    ``connection`` was opened before the fence, is autocommit and may only read.
+    """
+
+    connection: Connection
+
+
 def written_since(
-    target: Target,
-    manifest: BackupManifest,
-    own_writes: Mapping[str, Counters] | None = None,
-    *,
-    run_id: str | None = None,
-    connection: Connection | None = None,
+    scene: FencedScene, manifest: BackupManifest, own_writes: Mapping[str, Counters] | None = None
 ) -> list[str]:
     """Return findings about writes since the backup that a restore would lose; empty means: proven none.
 
-    Reads only. Without the fence it is a forecast: sessions that are connected may hold counts back, and
-    may write at any moment. ``restore_backup``'s ``before_swap`` hook gives it the fenced database.
+    Reads only; what the counters already prove costs no scan.
 
     Args:
-        target: whose database.
-        manifest: the backup that would be restored.
+        scene: the database under the fence, as ``restore_backup`` hands it to ``before_swap``.
+        manifest: the backup that would be restored; it must be one of this very database.
         own_writes: table (qualified, quoted) -> rows that the migration inserted, updated, deleted; never
             more than it wrote. What is missing here counts as somebody else's.
-        run_id: becomes part of ``application_name``.
-        connection: an autocommit session inside the database, opened before the fence; default a new one.
     """
-    with _session(target, run_id, connection) as session:
-        now = read_counters(session)
-        evidence = [
-            _enriched(session, manifest, item) for item in compare_counters(manifest, now, own_writes or {})
-        ]
+    session = scene.connection
+    now = read_counters(session)
+    evidence = [
+        _enriched(session, manifest, item) for item in compare_counters(manifest, now, own_writes or {})
+    ]
     return [finding for item in evidence if (finding := gap(item))]
 
 
 @contextlib.contextmanager
-def _session(target: Target, run_id: str | None, connection: Connection | None) -> Iterator[Connection]:
-    if connection is not None:
-        yield connection
-        return
-    with connect(target.url, "proof", run_id=run_id) as own:
-        yield own
+def unfenced_scene(target: Target, run_id: str | None = None) -> Iterator[FencedScene]:
+    """Yield the database as it is, for a forecast: others go on writing, and may hold counts back."""
+    with connect(target.url, "proof", run_id=run_id) as connection:
+        yield FencedScene(connection)
 
 
 def compare_counters(

@@ -3,9 +3,9 @@
 SELECT pg_catalog.concat_ws(
     ' ',
     d.oid,
-    pg_catalog.extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
-    (SELECT pg_catalog.extract(epoch FROM stats_reset) FROM pg_catalog.pg_stat_bgwriter),
-    COALESCE(pg_catalog.extract(epoch FROM pg_catalog.pg_stat_get_db_stat_reset_time(d.oid))::text, 'never')
+    extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
+    (SELECT extract(epoch FROM stats_reset) FROM pg_catalog.pg_stat_bgwriter),
+    COALESCE(extract(epoch FROM pg_catalog.pg_stat_get_db_stat_reset_time(d.oid))::text, 'never')
 )
 FROM pg_catalog.pg_database AS d
 WHERE d.datname = pg_catalog.current_database()
