@@ -1,0 +1,254 @@
+"""Decisions of backup, storage and recovery that need neither a database nor a storage."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from lockkeeper.backup.archive import (
+    RestoreOptions,
+    listed_subscriptions,
+    pg_restore_cmd,
+    restore_disk_bytes,
+    wanted_entries,
+)
+from lockkeeper.backup.dump import pg_dump_cmd, pg_dumpall_roles_cmd
+from lockkeeper.backup.manifest import ALLOWED_TRANSITIONS, dump_key, id_time, new_backup_id, transition
+from lockkeeper.backup.retention import expirable
+from lockkeeper.errors import BackupError
+from lockkeeper.models import BackupManifest, BackupState
+from lockkeeper.postgres.clients import ClientPrograms, fits
+from lockkeeper.postgres.databases import Note, quarantine_name
+from lockkeeper.postgres.properties import split_list
+from lockkeeper.recovery.sequences import SequenceState, is_ahead
+from lockkeeper.recovery.write_proof import TableEvidence, gap
+from lockkeeper.storage.s3 import (
+    LARGEST_PART_BYTES,
+    MAX_PARTS,
+    MIB,
+    SMALLEST_PART_BYTES,
+    _regroup,
+    part_bytes,
+)
+
+BIN = Path("/opt/pg/bin")
+PROGRAMS = ClientPrograms(BIN / "pg_dump", BIN / "pg_restore", BIN / "pg_dumpall", BIN / "psql", "16.14")
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
+
+def manifest(state: BackupState, age_days: float = 0.0, **changes) -> BackupManifest:
+    at = NOW - timedelta(days=age_days)
+    facts = {"id": new_backup_id(at), "target": "shop", "database": "shop", "state": state}
+    return BackupManifest(
+        **{**facts, "created_at": at, "updated_at": at, "server_version_num": 160000, **changes}
+    )
+
+
+# --- argv
+
+
+def test_pg_dump_is_told_the_snapshot_and_nothing_secret():
+    assert pg_dump_cmd(PROGRAMS, "00000003-1") == [
+        "/opt/pg/bin/pg_dump", "--format=custom", "--compress=0", "--snapshot=00000003-1", "--no-password",
+        "--lock-wait-timeout=60000",
+    ]  # fmt: skip
+
+
+def test_roles_are_dumped_without_passwords():
+    assert "--no-role-passwords" in pg_dumpall_roles_cmd(PROGRAMS, "postgres")
+
+
+def test_pg_restore_works_in_parallel_from_a_file():
+    argv = pg_restore_cmd(PROGRAMS, "shop", RestoreOptions(4, True, True), "/proc/self/fd/9")
+    assert argv == [
+        "/opt/pg/bin/pg_restore", "--format=custom", "--exit-on-error", "--no-password", "--no-subscriptions",
+        "--dbname=dbname='shop'", "--jobs=4", "/proc/self/fd/9",
+    ]  # fmt: skip
+
+
+def test_pg_restore_reads_a_stream_with_one_job_and_leaves_unknown_tablespaces_out():
+    argv = pg_restore_cmd(PROGRAMS, "a='b\\", RestoreOptions(4, False, False))
+    assert argv[-2:] == [r"--dbname=dbname='a=\'b\\'", "--no-tablespaces"]
+
+
+def test_an_ordinary_role_does_not_comment_on_extensions():
+    listing = "5; 3079 1 EXTENSION - citext \n6; 0 0 COMMENT - EXTENSION citext \n"
+    assert "COMMENT" not in wanted_entries(listing, superuser=False)
+    assert "COMMENT" in wanted_entries(listing, superuser=True)
+
+
+def test_subscriptions_of_an_archive_are_found():
+    assert listed_subscriptions("9; 6100 1 SUBSCRIPTION - feed postgres\n1; 0 0 TABLE public t x") == ["feed"]
+
+
+def test_a_restore_wants_room_for_the_whole_archive():
+    assert restore_disk_bytes(10**9) > 10**9
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "good"),
+    [(16, 14, True), (16, 16, True), (15, 16, False), (18, 17, True), (18, 16, False), (17, 18, False)],
+)
+def test_client_programs_fit_when_not_older_and_on_the_same_side_of_17(client, server, good):
+    assert fits(client, server) is good
+
+
+# --- manifest
+
+
+def test_ids_sort_by_time_and_tell_it():
+    earlier, later = new_backup_id(NOW), new_backup_id(NOW + timedelta(seconds=1))
+    assert earlier < later
+    assert id_time(earlier) == NOW
+    assert id_time("../escape") is None
+    assert dump_key("shop", earlier) == f"shop/backups/{earlier}/dump.zst"
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(BackupState, BackupState)))
+def test_only_the_listed_transitions_are_possible(before, after):
+    if (before, after) in ALLOWED_TRANSITIONS:
+        assert transition(manifest(before), after).state is after
+    else:
+        with pytest.raises(BackupError, match="cannot become"):
+            transition(manifest(before), after)
+
+
+def test_a_failed_or_expired_backup_never_becomes_verified():
+    assert (
+        not {(s, BackupState.VERIFIED) for s in (BackupState.FAILED, BackupState.EXPIRED)}
+        & ALLOWED_TRANSITIONS
+    )
+
+
+# --- retention
+
+
+def ids(manifests):
+    return [item.id for item in manifests]
+
+
+def test_the_newest_verified_backups_are_kept_whatever_their_age():
+    backups = [manifest(BackupState.VERIFIED, age) for age in (100, 90, 80)]
+    assert ids(expirable(backups, now=NOW, keep_count=2, keep_days=30)) == [backups[0].id]
+    assert expirable(backups[:1], now=NOW, keep_count=0, keep_days=0) == []
+
+
+def test_failed_backups_do_not_push_verified_ones_out():
+    good, bad = manifest(BackupState.VERIFIED, 90), [manifest(BackupState.FAILED, 40 + i) for i in range(5)]
+    gone = expirable([good, *bad], now=NOW, keep_count=1, keep_days=30)
+    assert sorted(ids(gone)) == sorted(ids(bad))
+
+
+def test_young_and_working_backups_are_kept():
+    backups = [manifest(BackupState.VERIFIED, 50), manifest(BackupState.FAILED, 3)]
+    working = manifest(BackupState.STARTED, 60, updated_at=NOW)
+    dead = manifest(BackupState.STARTED, 60)
+    gone = expirable([*backups, working, dead], now=NOW, keep_count=1, keep_days=30)
+    assert ids(gone) == [dead.id]
+
+
+# --- the proof that nobody wrote
+
+
+def test_counters_that_equal_the_migrations_own_prove_a_table():
+    assert gap(TableEvidence("t", counted=(0, 0, 0))) is None
+    assert gap(TableEvidence("t", counted=(5, 1, 0), own=(5, 1, 0))) is None
+
+
+def test_one_foreign_write_is_a_finding_that_names_it():
+    finding = gap(TableEvidence("public.users", counted=(5, 2, 0), own=(5, 1, 0)))
+    assert finding is not None
+    assert "public.users" in finding
+    assert "1 updated" in finding
+
+
+def test_equal_content_proves_a_table_whatever_was_counted():
+    assert gap(TableEvidence("t", counted=(5, 0, 5), content_equal=True)) is None
+    assert gap(TableEvidence("t", counted=None, content_equal=True)) is None
+
+
+def test_unknown_counters_prove_nothing():
+    finding = gap(TableEvidence("t", counted=None, content_equal=False))
+    assert finding is not None
+    assert "cannot tell" in finding
+
+
+def test_a_truncate_is_noticed_though_no_counter_moves():
+    truncated = TableEvidence("t", counted=(0, 0, 0), same_file=False, rows_before=7, rows=0)
+    rewritten = truncated._replace(rows=7)
+    assert "truncated" in str(gap(truncated))
+    assert gap(rewritten) is None
+
+
+def test_own_writes_and_another_file_together_need_equal_content():
+    evidence = TableEvidence("t", counted=(7, 0, 0), own=(7, 0, 0), same_file=False, rows_before=7, rows=7)
+    assert gap(evidence) is not None
+    assert gap(evidence._replace(content_equal=True)) is None
+
+
+def test_a_dropped_table_cannot_be_proven():
+    assert "dropped" in str(gap(TableEvidence("t", exists=False, counted=None)))
+
+
+def test_a_new_table_is_proven_by_own_rows_or_by_having_none():
+    new = TableEvidence("t", in_backup=False, same_file=False, counted=(3, 0, 0))
+    assert gap(new._replace(own=(3, 0, 0))) is None
+    assert gap(new._replace(rows=0)) is None
+    assert "3 inserted" in str(gap(new._replace(rows=1)))
+
+
+@pytest.mark.parametrize(
+    ("live", "copy", "ahead"),
+    [
+        (SequenceState(10, True, 1, False), SequenceState(9, True, 1, False), True),
+        (SequenceState(9, True, 1, False), SequenceState(9, False, 1, False), True),
+        (SequenceState(9, True, 1, False), SequenceState(10, True, 1, False), False),
+        (SequenceState(-9, True, -1, False), SequenceState(-8, True, -1, False), True),
+        (SequenceState(1, True, 1, True), SequenceState(9, True, 1, True), True),
+        (SequenceState(5, True, 1, True), SequenceState(5, True, 1, True), False),
+    ],
+)
+def test_sequences_only_go_forward(live, copy, ahead):
+    assert is_ahead(live, copy) is ahead
+
+
+# --- databases and storage
+
+
+def test_quarantine_names_fit_and_say_when():
+    assert quarantine_name("shop", NOW) == "shop_lk_failed_20261123120000"
+    assert len(quarantine_name("ä" * 40, NOW).encode()) <= 63
+
+
+def test_somebody_elses_comment_is_not_a_note():
+    assert Note.parse("the shop's database") is None
+    assert Note.parse('{"lockkeeper": 1}') is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "elements"),
+    [('"$user", public', ["$user", "public"]), ('"a""b",c', ['a"b', "c"]), ('""', [""]), ("", [""])],
+)
+def test_lists_of_names_are_split_as_they_are_stored(stored, elements):
+    assert split_list(stored) == elements
+
+
+@pytest.mark.parametrize("expected", [None, 0, 10**9, 10**11, 10**13])
+def test_parts_hold_half_as_much_again_as_expected_within_bounds(expected):
+    size = part_bytes(expected)
+    assert SMALLEST_PART_BYTES <= size <= LARGEST_PART_BYTES
+    assert size % MIB == 0
+    if size < LARGEST_PART_BYTES:
+        assert size * MAX_PARTS >= (expected or 0) * 3 // 2
+
+
+def test_regrouped_parts_are_the_same_bytes():
+    chunks = [bytes([i]) * (i * 37) for i in range(60)]
+    parts = list(_regroup(iter(chunks), 1000))
+    assert {len(part) for part in parts[:-1]} == {1000}
+    assert hashlib.sha256(b"".join(parts)).digest() == hashlib.sha256(b"".join(chunks)).digest()
+    assert list(_regroup(iter([]), 1000)) == [b""]
