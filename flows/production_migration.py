@@ -13,7 +13,7 @@ from lockkeeper.errors import RefusedError
 from lockkeeper.runbook import run_migration
 from tasks.outcomes import final_state, refused_state
 from tasks.runs import opened_run
-from tasks.steps import TaskSteps
+from tasks.steps import MigrationTasks
 
 
 @flow(
@@ -31,7 +31,7 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
     """
     try:
         with opened_run(target, "migrate") as run:
-            steps = TaskSteps(run)
+            steps = MigrationTasks(run)
             report = run_migration(steps, steps.request(revision))
     except RefusedError as error:
         return refused_state(error)

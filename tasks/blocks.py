@@ -58,14 +58,14 @@ class MigrationTarget(Block):
     _documentation_url: ClassVar[Any] = "https://www.postgresql.org/docs/current/libpq-connect.html"
     _code_example: ClassVar[str | None] = """
         ```python
-        from tasks.blocks import MigrationTarget, load_target
+        from tasks.blocks import MigrationTarget, save_block
 
-        MigrationTarget(
+        shop = MigrationTarget(
             database_url=os.environ["SHOP_DATABASE_URL"],
             alembic={"config_file": "/srv/shop/alembic.ini"},
             storage_folder="/var/backups/shop",
-        ).save("shop", overwrite=True)
-        target = load_target("shop")
+        )
+        save_block("shop", shop)
         ```"""
 
     database_url: SecretStr = Field(
@@ -186,6 +186,24 @@ def s3_settings(bucket: S3Bucket) -> S3StorageSettings:
         region=region,
         **keys,
     )
+
+
+def save_block(name: str, block: MigrationTarget) -> None:
+    """Save a target, and before it its bucket, keys and Slack channel as blocks of their own.
+
+    They must be: the UI's form shows only blocks that have a name, and *drops* others when somebody saves
+    it (seen in Prefect 3.8.8). Blocks of these names are replaced: ``<name>-backups``, ``<name>-slack``.
+
+    Raises:
+        ConfigurationError: what the block holds cannot be used; nothing is saved.
+    """
+    block.to_target(name)
+    if block.storage is not None:
+        block.storage.credentials.save(f"{name}-backups", overwrite=True)
+        block.storage.save(f"{name}-backups", overwrite=True)
+    if block.slack is not None:
+        block.slack.save(f"{name}-slack", overwrite=True)
+    block.save(name, overwrite=True)
 
 
 def load_target(name: str) -> Target:

@@ -20,3 +20,11 @@ def restore_backup(
 ) -> RestoreReport:
     """Restore beside, verify, swap; raises NeedsHumanError when that could lose a write."""
     return engine_of(target, run_id).restore(backup, reason, applied, complete)
+
+
+@once(name="restore")
+def put_back(
+    target: str, run_id: str, manifest: BackupManifest, asked_by: str, accept_loss: bool
+) -> RestoreReport:
+    """Restore what an operator asked for; raises RefusedError when writes would be lost unaccepted."""
+    return engine_of(target, run_id).put_back(manifest, asked_by, accept_loss)

@@ -14,31 +14,32 @@ from lockkeeper.models import (
     RevisionTiming,
     RunReport,
 )
+from lockkeeper.operations import OperationSteps
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
-from tasks.backup import create_backup
+from tasks.backup import create_backup, expire_backups
 from tasks.migrate import apply_migration, revert_migration
 from tasks.monitor import monitoring
 from tasks.notify import notify
 from tasks.preflight import check_preflight
 from tasks.reports import publish_report
-from tasks.restore import restore_backup
+from tasks.restore import put_back, restore_backup
 from tasks.runs import Run
 from tasks.verify import verify_migration, verify_unchanged
 from tasks.verify_backup import verify_backup
 
-EXPECTED_STEPS = 5
-"""preflight, backup, verify-backup, migrate, verify: a migration without trouble."""
+EXPECTED_STEPS = {"migrate": 5, "backup": 3, "restore": 2}
+"""How many steps each operation has when nothing goes wrong; only progress bars rest on it."""
 
 
-class TaskSteps(MigrationSteps):
-    """Plays ``lockkeeper.runbook`` with one task a step. Belongs to the flow run that opened ``run``."""
+class _RunSteps:
+    """What the steps of every operation share. Belongs to the flow run that opened ``run``."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._of_run = (run.target.name, run.id)
 
-    def request(self, revision: str) -> MigrationRequest:
-        """Return what the runbook must know of this run."""
+    def request(self, revision: str = "head") -> MigrationRequest:
+        """Return what the runbooks must know of this run."""
         run = self._run
         return MigrationRequest(
             run_id=run.id,
@@ -54,6 +55,46 @@ class TaskSteps(MigrationSteps):
         """Hold the migration lock in the flow itself: it must outlive every task."""
         return self._run.engine.exclusive()
 
+    def verify_backup(self, backup_id: str) -> BackupVerification:
+        """Restore the backup beside the database and compare."""
+        return verify_backup(*self._of_run, backup_id)
+
+    def journal(self, report: RunReport) -> str | None:
+        """Show how far the run is, and write the journal."""
+        self._run.show(report, EXPECTED_STEPS[report.operation])
+        return self._run.engine.journal(report)
+
+    def notify(self, report: RunReport) -> str | None:
+        """Tell the team, then publish the report, which says when the team could not be told."""
+        warning = notify(report)
+        warnings = (*report.warnings, warning) if warning else report.warnings
+        publish_report(report.model_copy(update={"warnings": warnings}))
+        return warning
+
+
+class OperationTasks(_RunSteps, OperationSteps):
+    """Plays ``lockkeeper.operations`` with one task a step."""
+
+    def back_up(self) -> BackupManifest:
+        """See ``OperationSteps``."""
+        return create_backup(*self._of_run, None)
+
+    def expire_backups(self) -> Sequence[str]:
+        """See ``OperationSteps``."""
+        return expire_backups(*self._of_run)
+
+    def restorable(self, backup_id: str) -> BackupManifest:
+        """See ``OperationSteps``."""
+        return self._run.engine.restorable(backup_id)
+
+    def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
+        """See ``OperationSteps``."""
+        return put_back(*self._of_run, manifest, asked_by, accept_loss)
+
+
+class MigrationTasks(_RunSteps, MigrationSteps):
+    """Plays ``lockkeeper.runbook`` with one task a step."""
+
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """See ``MigrationSteps``."""
         return check_preflight(*self._of_run, revision)
@@ -61,10 +102,6 @@ class TaskSteps(MigrationSteps):
     def create_backup(self, plan: MigrationPlan) -> BackupManifest:
         """See ``MigrationSteps``."""
         return create_backup(*self._of_run, plan)
-
-    def verify_backup(self, backup_id: str) -> BackupVerification:
-        """See ``MigrationSteps``."""
-        return verify_backup(*self._of_run, backup_id)
 
     def monitored(self) -> AbstractContextManager[Monitor]:
         """See ``MigrationSteps``."""
@@ -97,20 +134,3 @@ class TaskSteps(MigrationSteps):
     ) -> RestoreReport:
         """See ``MigrationSteps``."""
         return restore_backup(*self._of_run, backup, reason, list(applied), complete)
-
-    def journal(self, report: RunReport) -> str | None:
-        """Show how far the run is, and write the journal."""
-        self._run.show(report, EXPECTED_STEPS)
-        return self._run.engine.journal(report)
-
-    def notify(self, report: RunReport) -> str | None:
-        """Tell the team and publish the report, which says when the team could not be told."""
-        return tell(report)
-
-
-def tell(report: RunReport) -> str | None:
-    """Send the message and publish the report; returns a warning when the team may not have been told."""
-    warning = notify(report)
-    warnings = (*report.warnings, warning) if warning else report.warnings
-    publish_report(report.model_copy(update={"warnings": warnings}))
-    return warning

@@ -45,7 +45,7 @@ from sqlalchemy.engine import URL
 from lockkeeper.config import Policies
 from lockkeeper.local.s3_server import EmbeddedS3
 from lockkeeper.postgres.connection import connect, execute, fetch_all
-from tasks.blocks import MigrationTarget
+from tasks.blocks import MigrationTarget, save_block
 
 POLICIES = Policies(lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05)
 CANARY = "canary-Xy7!q"
@@ -221,7 +221,7 @@ def make_shop(
             "policies": POLICIES,
             **fields,
         }
-        MigrationTarget(**block).save(shop.name, overwrite=True)
+        save_block(shop.name, MigrationTarget(**block))
         return shop
 
     return make

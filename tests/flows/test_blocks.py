@@ -11,7 +11,7 @@ from prefect_slack import SlackWebhook
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, S3StorageSettings
 from lockkeeper.errors import ConfigurationError
-from tasks.blocks import AlembicProject, MigrationTarget, load_target
+from tasks.blocks import AlembicProject, MigrationTarget, load_target, save_block
 
 URL = "postgresql://app:canary-db@db.example/shop"
 
@@ -125,3 +125,19 @@ def test_a_missing_target_says_how_to_make_one(prefect_server: str) -> None:
 
 def test_the_block_has_one_identity_however_it_was_imported() -> None:
     assert Block.get_block_class_from_key("migration-target") is MigrationTarget
+
+
+def test_what_a_target_uses_is_saved_under_names_of_their_own_so_that_the_form_keeps_it(
+    api: SyncPrefectClient,
+) -> None:
+    bucket = S3Bucket(
+        bucket_name="backups",
+        credentials=AwsCredentials(aws_access_key_id="key", aws_secret_access_key="canary"),
+    )
+    block = MigrationTarget(
+        database_url=URL, storage=bucket, slack=SlackWebhook(url="http://slack.example/x")
+    )
+    save_block("named-parts", block)
+    saved = api.read_block_document_by_name("named-parts", "migration-target")
+    assert set(saved.block_document_references) == {"storage", "slack"}
+    assert load_target("named-parts").storage.bucket == "backups"
