@@ -79,8 +79,8 @@ class RevisionTiming(Fact):
         default=None,
         description=(
             "table -> rows inserted, updated, deleted by the revision itself, never more than it wrote "
-            "(rows of statements outside a transaction and of attempts that were rolled back are missing, "
-            "though the server counts them); None when the server does not count (track_counts)"
+            "(those of attempts that were rolled back are missing, though the server counts them); None "
+            "when that is not known, as after statements outside a transaction"
         ),
     )
 

@@ -6,8 +6,7 @@ a block ends, however it ends, no statement of the migration is still running. R
 revisions, differences) happens in read-only sessions. Refuses: databases other than PostgreSQL.
 """
 
-from lockkeeper.alembic_project.migration import (
-    MigrationEvent,
+from lockkeeper.alembic_project.commands import (
     current_revisions,
     downgrade,
     history,
@@ -17,6 +16,7 @@ from lockkeeper.alembic_project.migration import (
     upgrade,
 )
 from lockkeeper.alembic_project.session import AlembicSession
+from lockkeeper.alembic_project.walk import MigrationEvent
 
 __all__ = [
     "AlembicSession",

@@ -45,7 +45,7 @@ def end_sessions(url: URL, name: str, backends: Sequence[str], *, timeout_s: flo
 
 
 class Commits:
-    """What one attempt at a revision sent to be committed; a listener of ``AlembicSession.request``."""
+    """What one attempt at a revision sent to be committed; a listener of ``ProjectProcess.request``."""
 
     def __init__(self) -> None:
         self.transactions: list[tuple[int, bool]] = []

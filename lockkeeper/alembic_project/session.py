@@ -1,304 +1,119 @@
-"""One process with the user's project in it, and the conversation with it.
-
-The child is tied to the thread that opened the session (it is killed when that thread ends), so open and
-use a session within one thread. The URL goes to it on stdin, never in argv; its events come back on a pipe
-that the project's own output cannot reach.
-"""
+"""What can be done with a project while its process is open."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import select
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy.engine import URL
+from typing_extensions import Self
 
-from lockkeeper.alembic_project.outcome import end_sessions
-from lockkeeper.config import AlembicSettings, Policies
-from lockkeeper.errors import AlembicProjectError, ConnectionLostError, DatabaseError, LockkeeperError
-from lockkeeper.models import Revision
-from lockkeeper.postgres.connection import application_name, connect, fetch_one, named_query
-from lockkeeper.process import RunningProgram, running
-from lockkeeper.redaction import redact, register_secret
-
-RUNNER = Path(__file__).parent / "runner" / "__main__.py"
-PACKAGE = "lockkeeper.alembic_project"
-READ_TIMEOUT_S = 120.0
-"""Limit for everything that only reads: loading the project, plans, differences."""
-
-Facts = dict[str, Any]
-Listener = Callable[[Facts], None]
+from lockkeeper.alembic_project.conversation import ChildFailure, ProjectProcess, converting_failures
+from lockkeeper.alembic_project.outcome import drop_empty_version_table
+from lockkeeper.alembic_project.walk import Listener, Walk
+from lockkeeper.errors import AlembicProjectError, DatabaseError, MigrationError
+from lockkeeper.models import MigrationPlan, Revision, RevisionTiming
+from lockkeeper.redaction import redact
 
 
-class ChildFailure(LockkeeperError):
-    """A request failed, or was not answered; ``facts`` is what the child said, redacted.
+class AlembicSession(ProjectProcess):
+    """A context manager for several operations in one process: loading Alembic and the project costs most.
 
-    To be judged: callers of this package see one of the errors of ``lockkeeper.errors`` instead.
+    Open it with ``role="migrate"`` and the run's id to change anything, else it only reads.
     """
 
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
-        super().__init__(str(facts.get("message", "")))
-
-    @property
-    def kind(self) -> str:
-        """project, database, wrong_database, stale, uncommitted, died or timeout."""
-        return str(self.facts["kind"])
-
-    @property
-    def sqlstate(self) -> str | None:
-        """PostgreSQL's code, where the failure came from the server."""
-        return self.facts.get("sqlstate")
-
-
-class Reply(NamedTuple):
-    """The answer to one request, with what the revision wrote to each table."""
-
-    value: Facts
-    writes: dict[str, tuple[int, int, int]] | None
-
-
-class AlembicSession:
-    """A context manager: the project is loaded at its beginning, nothing of it runs after its end.
-
-    Args:
-        settings: the project.
-        url: the database; the driver is chosen for the project (``AlembicSettings.driver``).
-        role: part of the sessions' ``application_name``: ``migrate`` may change things, others only read.
-        run_id: the run that it belongs to.
-        policies: ``lock_timeout_ms`` and ``statement_timeout_ms`` of every session that it opens.
-
-    Raises:
-        AlembicProjectError: the project cannot be loaded.
-        ConnectionLostError: the database cannot be reached.
-    """
-
-    def __init__(
-        self,
-        settings: AlembicSettings,
-        url: URL,
-        *,
-        role: str = "plan",
-        run_id: str | None = None,
-        policies: Policies | None = None,
-    ) -> None:
-        self.settings = settings
-        self.url = url
-        self.name = application_name(role, run_id or os.urandom(4).hex())
-        self.policies = policies or Policies()
-        self.backends: list[str] = []
-        self._stack = contextlib.ExitStack()
-        self._buffer = b""
-        self._busy = False
-        self._counts_writes = True
-        register_secret(url.password)
-        for secret in settings.environment.values():
-            register_secret(secret.get_secret_value())
-
-    # -- life ---------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> AlembicSession:
-        if not self.settings.config_file.is_file():
-            raise AlembicProjectError(f"There is no Alembic configuration at {self.settings.config_file}.")
-        if not self.settings.folder.is_dir():
-            raise AlembicProjectError(f"There is no folder {self.settings.folder} to run Alembic in.")
-        opening = self._opening()
-        try:
-            self._program, self._events = self._stack.enter_context(self._child())
-            with converting_failures(self.settings):
-                self._exchange(opening, time.monotonic() + READ_TIMEOUT_S, None)
-        except BaseException:
-            self.close()
-            raise
+    def __enter__(self) -> Self:
+        super().__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Kill the child; when it was in the middle of something, end its statements on the server, too."""
-        self._stack.close()
-        if self._busy:
-            self._busy = False
-            with contextlib.suppress(DatabaseError):  # the server is gone, and its statements with it
-                end_sessions(self.url, self.name, self.backends)
-
-    @contextlib.contextmanager
-    def _child(self) -> Iterator[tuple[RunningProgram, int]]:
-        read_end, write_end = os.pipe()
-        try:
-            argv = [str(self.settings.interpreter), str(RUNNER), str(write_end)]
-            with running(
-                argv,
-                env=self._environment(),
-                cwd=self.settings.folder.absolute(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # the child puts it together with stderr
-                pass_fds=(write_end,),
-            ) as program:
-                os.close(write_end)
-                write_end = -1
-                yield program, read_end
-        finally:
-            os.close(read_end)
-            if write_end >= 0:
-                os.close(write_end)
-
-    def _environment(self) -> dict[str, str]:
-        """The child's environment: ours, the project's, and the time-outs for connections of libpq's own."""
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONHOME"}
-        environment |= {key: secret.get_secret_value() for key, secret in self.settings.environment.items()}
-        options = [f"-c {name}={value}" for name, value in self._timeouts().items()]
-        if inherited := environment.get("PGOPTIONS"):
-            options.insert(0, inherited)
-        return environment | {"PGOPTIONS": " ".join(options), "PGAPPNAME": self.name}
-
-    def _timeouts(self) -> dict[str, str]:
-        return {
-            "lock_timeout": f"{self.policies.lock_timeout_ms}ms",
-            "statement_timeout": f"{self.policies.statement_timeout_ms}ms",
-        }
-
-    def _opening(self) -> Facts:
-        with connect(self.url, "identify") as connection:
-            abilities = fetch_one(connection, named_query("server_abilities", PACKAGE))
-        can_flush, self._counts_writes = abilities
-        settings = self.settings
-        return {
-            "config_file": str(settings.config_file.absolute()),
-            "ini_section": settings.ini_section,
-            "url": self.url.render_as_string(hide_password=False),
-            "url_env": settings.url_env,
-            "driver": settings.driver,
-            "x_arguments": settings.x_arguments,
-            "identity": self._identity(),
-            "identity_sql": named_query("identity", PACKAGE),
-            "writes_sql": named_query("own_writes", PACKAGE),
-            "can_flush": can_flush,
-            "counts_writes": counts,
-            "session_settings": {**self._timeouts(), "application_name": self.name},
-        }
-
-    def _identity(self) -> list[str]:
-        with connect(self.url, "identify") as connection:
-            return [str(value) for value in fetch_one(connection, named_query("identity", PACKAGE))]
-
-    # -- conversation -------------------------------------------------------------------------------------
-
-    def request(
-        self, operation: str, *, deadline: float | None = None, listener: Listener | None = None, **facts: Any
-    ) -> Reply:
-        """Ask the child for one operation and wait for the answer.
-
-        Args:
-            operation: the name of a ``do_...`` method of ``runner/service.py``.
-            deadline: ``time.monotonic()`` at which the child is killed; default READ_TIMEOUT_S from now.
-            listener: told of what happens before the answer (connections, commits, autocommit statements).
-            **facts: the operation's arguments.
-
-        Raises:
-            ChildFailure: the operation failed; the sessions of a child that died or was killed are ended.
-        """
-        message = {"op": operation, "identity": self._identity(), **facts}
-        return self._exchange(message, deadline or time.monotonic() + READ_TIMEOUT_S, listener)
-
-    def _exchange(self, message: Facts, deadline: float, listener: Listener | None) -> Reply:
-        self._busy = True
-        self._send(message)
-        while True:
-            event = self._receive(deadline)
-            if event["event"] == "connected":
-                self.backends.append(event["backend"])
-            elif event["event"] in ("done", "error"):
-                self._busy = False
-                writes = event.pop("writes", None)
-                if not self._counts_writes:
-                    writes = None
-                elif writes is not None:
-                    writes = {table: tuple(counts) for table, counts in writes.items()}
-                if event["event"] == "error":
-                    redacted = {k: redact(v) if isinstance(v, str) else v for k, v in event.items()}
-                    raise ChildFailure({**redacted, "writes": writes})
-                return Reply(event["value"], writes)
-            if listener is not None:
-                listener(event)
-
-    def _send(self, message: Facts) -> None:
-        stdin = self._program.stdin
-        try:
-            if stdin is not None:
-                stdin.write(json.dumps(message).encode() + b"\n")
-                stdin.flush()
-        except BrokenPipeError:
-            raise self._end("died", "") from None
-
-    def _receive(self, deadline: float) -> Facts:
-        while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise self._end("timeout", "did not finish within its time limit and was stopped")
-            if not select.select([self._events], [], [], min(left, 60))[0]:
-                continue
-            chunk = os.read(self._events, 65536)
-            if not chunk:
-                raise self._end("died", "")
-            self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return dict(json.loads(line))
-
-    def _end(self, kind: str, why: str) -> ChildFailure:
-        """Kill what is left of the child, end its statements on the server, and describe what happened."""
-        if kind == "died":
-            with contextlib.suppress(LockkeeperError):
-                why = f"its process ended with exit code {self._program.wait(5)}"
-        self._program.kill()
-        output = self._program.stderr().strip()[-2000:]
-        try:
-            end_sessions(self.url, self.name, self.backends)
-            self._busy = False
-        except DatabaseError as error:
-            why += f"; its sessions could not be ended ({error})"
-        return ChildFailure({"kind": kind, "message": why, "traceback": output})
-
-    # -- reading ------------------------------------------------------------------------------------------
+    # -- reading, in read-only sessions -------------------------------------------------------------------
 
     def current(self) -> tuple[str, ...]:
         """Return the version table's content, sorted; nothing is created when there is none."""
-        with converting_failures(self.settings):
-            return tuple(self.request("current").value["heads"])
+        return tuple(self._ask("current")["heads"])
 
     def history(self) -> tuple[Revision, ...]:
         """Return all revisions of the project, each after those that it builds upon."""
-        with converting_failures(self.settings):
-            return tuple(revision_from(each) for each in self.request("history").value["revisions"])
+        return tuple(_revision(each) for each in self._ask("history")["revisions"])
 
     def model_differences(self) -> list[str] | None:
         """Return where the database differs from the models, in sentences; None when there are no models."""
+        found: list[str] | None = self._ask("differences")["differences"]
+        return found
+
+    def plan(self, destination: str, *, current: Sequence[str] | None = None) -> MigrationPlan:
+        """Return what ``plan_migration`` returns."""
+        given = None if current is None else sorted(current)
+        value = self._ask("plan", destination=destination, current=given)
+        return MigrationPlan(
+            before=tuple(value["heads"]),
+            after=tuple(value["after"]),
+            steps=tuple(_revision(each) for each in value["steps"]),
+            destination=destination,
+            reaches_head=value["reaches_head"],
+            version_table=value.get("version_table"),
+            version_table_exists=value.get("version_table_exists", True),
+        )
+
+    def offline_sql(self, plan: MigrationPlan) -> dict[str, str]:
+        """Return revision -> its SQL in Alembic's offline mode; those that need a database are left out."""
+        found = {}
+        before = [list(plan.before), *self._contents(plan)]
+        for step, heads in zip(plan.steps, before, strict=False):
+            try:
+                value = self.request("offline_sql", revision=step.id, heads=heads).value
+            except ChildFailure as failure:
+                if failure.kind in ("died", "timeout"):
+                    raise AlembicProjectError(f"Alembic's offline mode: {failure}") from failure
+            else:
+                found[step.id] = redact(str(value["sql"]))
+        return found
+
+    def _ask(self, operation: str, **facts: Any) -> dict[str, Any]:
         with converting_failures(self.settings):
-            found: list[str] | None = self.request("differences").value["differences"]
-            return found
+            return self.request(operation, **facts).value
 
-    def offline_sql(self, revision: str, heads: Sequence[str]) -> str | None:
-        """Return the SQL of one revision on top of ``heads``; None when it needs a database."""
+    def _contents(self, plan: MigrationPlan) -> list[list[str]]:
+        """Return the version table's content after each step; the plan must still be what it was."""
+        value = self._ask("plan", destination=plan.destination, current=list(plan.before))
+        if [each["id"] for each in value["steps"]] != [step.id for step in plan.steps]:
+            raise AlembicProjectError(
+                "The project's revisions have changed since the plan was made. Start again."
+            )
+        return list(value["contents"])
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def upgrade(self, plan: MigrationPlan, *, on_event: Listener | None = None) -> list[RevisionTiming]:
+        """Apply the plan; see ``lockkeeper.alembic_project.upgrade``."""
+        walk = Walk(self, on_event)
         try:
-            return redact(str(self.request("offline_sql", revision=revision, heads=list(heads)).value["sql"]))
-        except ChildFailure as failure:
-            if failure.kind in ("died", "timeout"):
-                raise AlembicProjectError(f"Alembic's offline mode: {failure}") from failure
-            return None
+            return walk.through(plan.steps, list(plan.before), self._contents(plan))
+        except (MigrationError, AlembicProjectError):
+            if not walk.timings and not plan.version_table_exists and plan.version_table:
+                with contextlib.suppress(DatabaseError):  # the failure is what counts
+                    drop_empty_version_table(self.url, plan.version_table)
+            raise
+
+    def downgrade(
+        self, to: Sequence[str], *, on_event: Listener | None = None, drop_version_table: bool = False
+    ) -> list[RevisionTiming]:
+        """Go back; see ``lockkeeper.alembic_project.downgrade``."""
+        value = self._ask("plan_downgrade", to=list(to))
+        steps = [_revision(each) for each in value["steps"]]
+        for step in steps:
+            if step.irreversible:
+                raise MigrationError(
+                    f"Revision {step.id} ({step.message}) has no downgrade, so nothing was reverted.", step.id
+                )
+        timings = Walk(self, on_event, downgrade=True).through(steps, value["heads"], value["contents"])
+        if drop_version_table and not to:
+            timeout = self.policies.lock_timeout_ms
+            drop_empty_version_table(self.url, value["version_table"], lock_timeout_ms=timeout)
+        return timings
 
 
-def revision_from(facts: Mapping[str, Any]) -> Revision:
-    """Build the model from the child's facts."""
+def _revision(facts: Mapping[str, Any]) -> Revision:
     return Revision(
         id=facts["id"],
         down=tuple(facts["down"]),
@@ -308,48 +123,3 @@ def revision_from(facts: Mapping[str, Any]) -> Revision:
         path=facts["path"],
         irreversible=facts["irreversible"],
     )
-
-
-def wrong_database_message(settings: AlembicSettings, where: str) -> str:
-    """Say where the project connected to, and how to make it listen."""
-    variable = (
-        f"os.environ[{settings.url_env!r}]" if settings.url_env else "an environment variable (url_env)"
-    )
-    return (
-        f"The project's env.py ignores the URL it is given and connects to {where}. Nothing was run there. "
-        f"Make env.py take the URL from config.get_main_option('sqlalchemy.url') or from {variable}, name "
-        "the variable that it reads (url_env), or the -x argument (x_arguments, e.g. {'url': '{url}'})."
-    )
-
-
-@contextlib.contextmanager
-def converting_failures(settings: AlembicSettings) -> Iterator[None]:
-    """Turn a failed request that only reads into one of the errors that callers know."""
-    try:
-        yield
-    except ChildFailure as failure:
-        if failure.kind == "wrong_database":
-            raise AlembicProjectError(wrong_database_message(settings, str(failure))) from failure
-        last = failure.facts.get("traceback", "")
-        if failure.kind == "database":
-            state = failure.sqlstate
-            lost = state is None or state[:2] in ("08", "28") or state.startswith("57P")
-            hint = (
-                "Lockkeeper itself reached the database a moment ago: if the address is not yours, see "
-                "url_env, x_arguments and driver of the target's Alembic settings. "
-            )
-            message = f"Alembic in {settings.folder}: {hint if lost else ''}{failure}"
-            raise (ConnectionLostError if lost else DatabaseError)(message, state) from failure
-        why = f" {failure}" if str(failure) else ""
-        hint = _hint(str(failure))
-        raise AlembicProjectError(
-            f"The Alembic project {settings.config_file}:{why}{hint}\n{last}".strip()
-        ) from failure
-
-
-def _hint(message: str) -> str:
-    if "async driver" in message:
-        return " Set the target's Alembic driver, e.g. driver = 'asyncpg'."
-    if "No module named 'alembic'" in message or "No module named 'sqlalchemy'" in message:
-        return " Name the project's own interpreter (python)."
-    return ""

@@ -16,7 +16,7 @@ from sqlalchemy.pool import Pool
 
 from .channel import Channel
 from .failures import WrongDatabaseError
-from .statements import ends_transaction, is_ddl, is_harmless, undone_on_error
+from .statements import ends_transaction, is_ddl, is_harmless, undone_on_error, writes_no_row
 
 IDENTITY, FAILURE, OUTSIDE, PENDING = (
     f"lockkeeper_{name}" for name in ("id", "failure", "outside", "pending")
@@ -38,6 +38,7 @@ class Attempt:
         self.versions_written = 0
         self.versions_committed = 0
         self.writes: Dict[str, List[int]] = {}
+        self.writes_complete = True
 
     def add(self, table: str, counts: List[int]) -> None:
         """Count rows written to ``table``."""
@@ -127,6 +128,8 @@ class Connections:
                 self._before_commit(connection)
                 connection.info[OUTSIDE] = True
             elif self._outside_transaction(connection) and not is_harmless(statement):
+                if not writes_no_row(statement):
+                    self.attempt.writes_complete = False  # its own transaction is over before it can be asked
                 self._channel.send("autocommit", statement=statement[:SHOWN_CHARACTERS])
         return statement, parameters
 
@@ -179,9 +182,10 @@ class Connections:
 
         The view shows what was not yet flushed to the shared statistics. From 15 on a flush at the end of
         this transaction is forced, so the next one begins at nothing. Before, an earlier transaction's
-        rows may still be in it: then the smaller of the two possible numbers is taken.
+        rows may still be in it: then the smaller number is taken, and is not called complete.
         """
         if not self._opening["counts_writes"]:
+            attempt.writes_complete = False
             return
         seen = {
             str(row[0]): [int(count) for count in row[1:]] for row in _all(raw, self._opening["writes_sql"])
@@ -192,6 +196,7 @@ class Connections:
         for table, counts in seen.items():
             earlier = before.get(table, [0, 0, 0])
             if any(earlier) and all(now >= then for now, then in zip(counts, earlier)):
+                attempt.writes_complete = False
                 attempt.add(table, [now - then for now, then in zip(counts, earlier)])
             else:
                 attempt.add(table, counts)

@@ -1,9 +1,14 @@
 """What went wrong, in a form that can be sent to the parent."""
 
+import os
 import traceback
 from typing import Any, Dict, Iterator, List, Optional
 
-TRACEBACK_LINES = 40
+from alembic.util import CommandError
+
+SHOWN_FRAMES = 8
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__))
 
 
 class RunnerError(Exception):
@@ -58,8 +63,6 @@ def sqlstate_of(error: BaseException) -> Optional[str]:
 
 def describe(error: BaseException) -> Dict[str, Any]:
     """Return the facts of an error. The text may hold secrets: the parent redacts it."""
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    text = "".join(lines).splitlines()[-TRACEBACK_LINES:]
     sqlstate = sqlstate_of(error)
     from_driver = any(type(each).__module__.startswith("sqlalchemy.") for each in chain(error))
     kind = getattr(error, "kind", None) or ("database" if sqlstate else "project")
@@ -72,5 +75,19 @@ def describe(error: BaseException) -> Dict[str, Any]:
         "sqlstate": sqlstate,
         "from_driver": from_driver,
         "irreversible": any(isinstance(each, NotImplementedError) for each in chain(error)),
-        "traceback": "\n".join(text),
+        "traceback": _where(error),
     }
+
+
+def _where(error: BaseException) -> str:
+    """Return the frames of the project's own files; nothing where the message says it all."""
+    if isinstance(error, (RunnerError, CommandError)):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_of_the_project(frame.filename)]
+    return "".join(traceback.format_list((own or frames)[-SHOWN_FRAMES:])).rstrip()
+
+
+def _is_of_the_project(filename: str) -> bool:
+    installed = os.sep + "site-packages" + os.sep
+    return not (filename.startswith((_HERE, _STANDARD, "<")) or installed in filename)

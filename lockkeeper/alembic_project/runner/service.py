@@ -219,4 +219,6 @@ def _failure(error: BaseException, service: Optional[Service]) -> Reply:
 
 def _writes(service: Optional[Service]) -> Reply:
     attempt = service.last_attempt if service else None
-    return {} if attempt is None else {"writes": attempt.writes}
+    if attempt is None or not attempt.writes_complete:
+        return {}
+    return {"writes": attempt.writes}

@@ -13,6 +13,11 @@ _ATOMIC = re.compile(
     re.IGNORECASE,
 )
 _CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
+_WRITES_NO_ROW = re.compile(
+    r"^\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX|VACUUM|ANALYZE|COMMENT|ALTER\s+TYPE"
+    r"|ALTER\s+TABLE\s.*\sVALIDATE\s+CONSTRAINT)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _DDL = re.compile(r"^\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|LOCK)\b", re.IGNORECASE)
 
 
@@ -39,6 +44,12 @@ def undone_on_error(statement: str) -> bool:
     """
     bare = _bare(statement).strip().rstrip(";")
     return ";" not in bare and bool(_ATOMIC.match(bare)) and not _CONCURRENTLY.search(bare)
+
+
+def writes_no_row(statement: str) -> bool:
+    """Whether the statement certainly leaves every row of every table as it is."""
+    bare = _bare(statement).strip().rstrip(";")
+    return ";" not in bare and bool(_WRITES_NO_ROW.match(bare))
 
 
 def is_ddl(statement: str) -> bool:

@@ -1,0 +1,160 @@
+"""Takes steps one at a time: time limits, attempts after lock time-outs, and the judgement of failures."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lockkeeper.alembic_project.conversation import ChildFailure, ProjectProcess, wrong_database_message
+from lockkeeper.alembic_project.outcome import Commits
+from lockkeeper.errors import AlembicProjectError, MigrationError
+from lockkeeper.models import Fact, Revision, RevisionTiming
+
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class MigrationEvent(Fact):
+    """What ``on_event`` is told: one revision has begun, waits for its next attempt, ended or failed."""
+
+    kind: Literal["started", "lock_timeout", "finished", "failed"]
+    revision: str
+    message: str = ""
+    downgrade: bool = False
+    position: int
+    total: int
+    attempt: int = 1
+    delay_s: float = Field(default=0.0, description="lock_timeout: the pause before the next attempt.")
+    duration_s: float = 0.0
+    own_writes: dict[str, tuple[int, int, int]] | None = Field(
+        default=None, description="finished, failed: see RevisionTiming.own_writes."
+    )
+
+
+Listener = Callable[[MigrationEvent], None]
+
+
+@dataclass
+class Walk:
+    """Goes through steps in one process; ``timings`` has those that are done."""
+
+    process: ProjectProcess
+    on_event: Listener | None
+    downgrade: bool = False
+    timings: list[RevisionTiming] = field(default_factory=list)
+    total: int = 0
+
+    def through(
+        self, steps: Sequence[Revision], heads: list[str], contents: Sequence[list[str]]
+    ) -> list[RevisionTiming]:
+        """Take all steps; ``contents`` is what the version table holds after each."""
+        self.total = len(steps)
+        for step, after in zip(steps, contents, strict=True):
+            self.timings.append(self._one(step, heads))
+            heads = after
+        return self.timings
+
+    def _one(self, step: Revision, heads: list[str]) -> RevisionTiming:
+        started = time.monotonic()
+        deadline = started + self.process.policies.migration_timeout_s
+        self._tell("started", step)
+        attempt = 0
+        while True:
+            attempt += 1
+            commits = Commits()
+            try:
+                reply = self.process.request(
+                    "step",
+                    revision=step.id, heads=heads, downgrade=self.downgrade,
+                    deadline=deadline, listener=commits,
+                )  # fmt: skip
+            except ChildFailure as failure:
+                delay = self._pause(failure, commits, attempt, deadline)
+                if delay is None:
+                    raise self._failed(step, failure, commits, attempt, started) from failure
+                self._tell("lock_timeout", step, attempt=attempt, delay_s=delay)
+                time.sleep(delay)
+            else:
+                break
+        timing = RevisionTiming(
+            revision=step.id,
+            duration_s=time.monotonic() - started,
+            attempts=attempt,
+            lock_timeouts=attempt - 1,
+            own_writes=reply.writes,
+        )
+        self._tell("finished", step, attempt=attempt, duration_s=timing.duration_s, own_writes=reply.writes)
+        return timing
+
+    def _pause(self, failure: ChildFailure, commits: Commits, attempt: int, deadline: float) -> float | None:
+        """How long to wait before the next attempt (exponential, full jitter), or None when there is none."""
+        policies = self.process.policies
+        if failure.sqlstate != LOCK_NOT_AVAILABLE or attempt > policies.lock_retries:
+            return None
+        if commits.may_remain(self.process.url):
+            return None
+        ceiling = min(policies.retry_max_delay_s, policies.retry_base_delay_s * 2 ** min(attempt - 1, 30))
+        delay = random.uniform(0, ceiling)  # noqa: S311
+        return delay if time.monotonic() + delay < deadline else None
+
+    def _failed(
+        self, step: Revision, failure: ChildFailure, commits: Commits, attempt: int, started: float
+    ) -> MigrationError | AlembicProjectError:
+        """Judge a failure: what remains of the revision, and which error says so."""
+        if failure.kind in ("wrong_database", "stale") and not self.timings:
+            wrong = failure.kind == "wrong_database"
+            message = wrong_database_message(self.process.settings, str(failure)) if wrong else str(failure)
+            return AlembicProjectError(message)
+        partial = commits.may_remain(self.process.url)
+        applied = partial and commits.is_applied(self.process.url)
+        facts = failure.facts
+        self._tell(
+            "failed", step, attempt=attempt, duration_s=time.monotonic() - started,
+            own_writes=facts.get("writes"),
+        )  # fmt: skip
+        verb = "Reverting revision" if self.downgrade else "Revision"
+        name = f"{verb} {step.id} ({step.message})" if step.message else f"{verb} {step.id}"
+        tries = f" in {attempt} attempts" if attempt > 1 else ""
+        text = f"{name} failed{tries}: {_reason(failure)} {_what_remains(partial, applied)}"
+        trace = facts.get("traceback", "")
+        return MigrationError(
+            f"{text}\n{trace}".rstrip(),
+            step.id,
+            failure.sqlstate,
+            left_partial=partial,
+            completed=self.timings,
+        )
+
+    def _tell(
+        self, kind: Literal["started", "lock_timeout", "finished", "failed"], step: Revision, **facts: Any
+    ) -> None:
+        if self.on_event is not None:
+            self.on_event(
+                MigrationEvent(
+                    kind=kind,
+                    revision=step.id,
+                    message=step.message,
+                    downgrade=self.downgrade,
+                    position=len(self.timings) + 1,
+                    total=self.total,
+                    **facts,
+                )
+            )
+
+
+def _reason(failure: ChildFailure) -> str:
+    if failure.facts.get("irreversible"):
+        return f"it says that it cannot be reverted ({failure})."
+    return str(failure).strip().rstrip(".") + "."
+
+
+def _what_remains(partial: bool, applied: bool) -> str:
+    if applied:
+        return "Its changes were committed nevertheless, the version table included."
+    if partial:
+        return "Part of it may have been committed: it did not run in one transaction."
+    return "Its transaction was rolled back; nothing of it remains."

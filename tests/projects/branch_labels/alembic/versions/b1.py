@@ -1,0 +1,20 @@
+"""create bills
+
+Revision ID: b1
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "b1"
+down_revision = None
+branch_labels = ("billing",)
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table("bills", sa.Column("id", sa.Integer, primary_key=True))
+
+
+def downgrade() -> None:
+    op.drop_table("bills")

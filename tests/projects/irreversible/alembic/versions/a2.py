@@ -1,0 +1,19 @@
+"""drop accounts.name
+
+Revision ID: a2
+"""
+
+from alembic import op
+
+revision = "a2"
+down_revision = "a1"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.drop_column("accounts", "name")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("the names are gone")
