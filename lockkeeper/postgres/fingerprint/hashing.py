@@ -112,7 +112,7 @@ def digest(total: int) -> str:
 def hashed_rows(
     columns: Sequence[Column], source: sql.Composable, *, also: Sequence[sql.Composable] = ()
 ) -> sql.Composable:
-    """Return a subquery over ``source`` with columns h0, h1, ..., each value's hash computed once, and ``also``."""
+    """Return a subquery over ``source`` with columns h0, h1, ... (hashes computed once) and ``also``."""
     hashes: list[sql.Composable] = [
         sql.SQL("{} AS h{}").format(value_hash(column), sql.SQL(str(i))) for i, column in enumerate(columns)
     ]

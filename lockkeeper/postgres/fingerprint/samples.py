@@ -2,8 +2,8 @@
 
 Guarantees: no content except that of the key is read out of either database; memory is bounded by
 ``max_rows`` whatever the table's size. Both sides are read at a snapshot of their own, twice: once to compare
-the sums of many buckets of rows, once to fetch keys and hashes of the rows in buckets that differ. Buckets are
-made of the key's hash, so neither collations nor physical order matter.
+the sums of many buckets of rows, once to fetch keys and hashes of the rows in buckets that differ. Buckets
+are made of the key's hash, so neither collations nor physical order matter.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def sample_differences(
     after_snapshot: str | None = None,
     run_id: str | None = None,
 ) -> SampleDifferences:
-    """Name up to ``limit`` differing rows of each kind of ``table`` (qualified and quoted, as in fingerprints).
+    """Name up to ``limit`` differing rows of each kind in ``table``.
 
     Columns that only one side has are not compared. Takes ACCESS SHARE on the table, on both sides.
 
@@ -98,9 +98,11 @@ def sample_differences(
         key = [name for name in sides[0].key if name in common]
         if len(key) < len(sides[0].key):
             key = []
-        buckets, complete = _differing(*(side.buckets(columns, key) for side in sides), max_rows)
+        buckets, complete = _differing(
+            sides[0].buckets(columns, key), sides[1].buckets(columns, key), max_rows
+        )
         rows = [side.rows(columns, key, buckets) for side in sides]
-        return _compare(table, columns, key, *rows, limit=limit, complete=complete)
+        return _compare(table, columns, key, rows[0], rows[1], limit=limit, complete=complete)
 
 
 @dataclass
@@ -166,8 +168,9 @@ class _Side:
 def _differing(
     before: dict[int, _Bucket], after: dict[int, _Bucket], max_rows: int
 ) -> tuple[list[int], bool]:
-    """Return differing buckets with about ``max_rows`` rows together (at least one), and whether that is all."""
-    chosen, rows = [], 0
+    """Return differing buckets of about ``max_rows`` rows together (at least one); is that all of them?"""
+    chosen: list[int] = []
+    rows = 0
     differing = sorted(
         bucket for bucket in before.keys() | after.keys() if before.get(bucket) != after.get(bucket)
     )

@@ -1,4 +1,5 @@
--- Functions, procedures and aggregates; identity has the types of the arguments, as overloads need.
+-- Functions, procedures and aggregates; identity has the types of the arguments, as overloads need. Not: those
+-- that come with a range type.
 SELECT
     CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind,
     p.oid::regprocedure::text AS identity,
@@ -37,5 +38,5 @@ LEFT JOIN pg_aggregate AS g ON g.aggfnoid = p.oid
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (
       SELECT FROM pg_depend AS e
-      WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
+      WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype IN ('e', 'i')
   )

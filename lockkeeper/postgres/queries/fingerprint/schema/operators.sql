@@ -73,5 +73,5 @@ WHERE o.oid >= 16384
   AND COALESCE(i.schema, '') !~ '^pg_' AND COALESCE(i.schema, '') <> 'information_schema'
   AND NOT EXISTS (
       SELECT FROM pg_depend AS e
-      WHERE e.classid = o.classid AND e.objid = o.oid AND e.deptype = 'e'
+      WHERE e.classid = o.classid AND e.objid = o.oid AND e.deptype IN ('e', 'i')
   )
