@@ -133,7 +133,7 @@ def _play(
     except Exception as error:
         if not isinstance(error, LockkeeperError):
             logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
-        record.conclude(Outcome.UNCHANGED, error)
+        record.conclude(Outcome.UNCHANGED if record.report.steps else Outcome.REFUSED, error)
     except BaseException as error:
         interruption = error
         record.conclude(Outcome.UNCHANGED, error)

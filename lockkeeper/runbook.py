@@ -139,8 +139,9 @@ def run_migration(steps: MigrationSteps, request: MigrationRequest) -> RunReport
         record.conclude(Outcome.REFUSED, error)
     except Exception as error:
         _log_unexpected(error)
-        # The ladder answers for what happens after the first change; up to there nothing was changed.
-        record.conclude(Outcome.UNCHANGED, error)
+        # The ladder answers for what happens after the first change; up to there nothing was changed, and
+        # before the first step (the server refuses the password, say) nothing was even begun.
+        record.conclude(Outcome.UNCHANGED if record.report.steps else Outcome.REFUSED, error)
     except BaseException as error:
         interruption = error
         record.conclude(Outcome.UNCHANGED, error)
