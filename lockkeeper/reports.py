@@ -334,7 +334,7 @@ def _grid(rows: Rows) -> Table:
 
 
 def _indented(text: str) -> Padding:
-    return Padding(Text(text), (0, 0, 0, 2))
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
 
 
 def _titled(title: str, body: RenderableType) -> RenderableType:

@@ -34,6 +34,16 @@ class MigrationEvent(Fact):
         default=None, description="finished, failed: see RevisionTiming.own_writes."
     )
 
+    def __str__(self) -> str:
+        """Say it in a line of progress, e.g. ``2 of 8: 001b finished in 1.20 s``."""
+        what = {
+            "started": f"reverting {self.revision}" if self.downgrade else f"applying {self.revision}",
+            "lock_timeout": f"{self.revision} did not get its lock, next attempt in {self.delay_s:.1f} s",
+            "finished": f"{self.revision} finished in {self.duration_s:.2f} s",
+            "failed": f"{self.revision} failed after {self.duration_s:.2f} s",
+        }[self.kind]
+        return f"{self.position} of {self.total}: {what}"
+
 
 Listener = Callable[[MigrationEvent], None]
 
