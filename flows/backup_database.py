@@ -20,6 +20,9 @@ def backup_database(target: TargetName) -> State[Any]:
     """Dump the database to storage, prove the backup by restoring it, let old ones expire.
 
     Ends as Failed when the backup could not be made or does not come back; the old ones are then kept.
+
+    Args:
+        target: Name of a Migration Target block, e.g. shop.
     """
     try:
         with opened_run(target, "backup") as run:

@@ -1,4 +1,7 @@
-"""What an operator fills in: names only, since Prefect stores and shows every parameter."""
+"""What an operator fills in: names only, since Prefect stores and shows every parameter.
+
+The forms take their explanations from the flows' docstrings.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,6 @@ from pydantic import Field
 
 from lockkeeper.config import TARGET_NAME_PATTERN
 
-TargetName = Annotated[
-    str, Field(pattern=TARGET_NAME_PATTERN, description="Name of a Migration Target block, e.g. shop.")
-]
-Revision = Annotated[
-    str,
-    Field(min_length=1, description='"head", a revision id or its beginning, "+1", or "branch@head".'),
-]
-BackupId = Annotated[
-    str, Field(min_length=1, description="Id of a verified backup, as `lockkeeper backups` lists it.")
-]
+TargetName = Annotated[str, Field(pattern=TARGET_NAME_PATTERN)]
+Revision = Annotated[str, Field(min_length=1)]
+BackupId = Annotated[str, Field(min_length=1)]

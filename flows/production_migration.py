@@ -28,6 +28,10 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
     Only one migration of a database runs at a time, wherever it was started. A failure ends the run as
     Failed also when the database was recovered: *Refused* and *Unchanged* mean that nothing was changed,
     *Recovered* that the database is as before, *NeedsHuman* that the message holds the next command.
+
+    Args:
+        target: Name of a Migration Target block, e.g. shop.
+        revision: head, a revision's id or the beginning of one, +1, or branch@head.
     """
     try:
         with opened_run(target, "migrate") as run:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from pydantic import Field
 
 from flows.parameters import BackupId, TargetName
 from lockkeeper.errors import RefusedError
@@ -15,16 +14,17 @@ from tasks.outcomes import final_state, refused_state
 from tasks.runs import opened_run
 from tasks.steps import OperationTasks
 
-AcceptLoss = Annotated[
-    bool, Field(description="Go on although there were writes since the backup; they stay in quarantine.")
-]
-
 
 @flow(name="restore", flow_run_name="{target} from {backup_id}", persist_result=False)
-def restore_database(target: TargetName, backup_id: BackupId, accept_loss: AcceptLoss = False) -> State[Any]:
+def restore_database(target: TargetName, backup_id: BackupId, accept_loss: bool = False) -> State[Any]:
     """Restore a backup beside the database, verify it, swap it in; the old database is kept as quarantine.
 
     Refuses when anything was written since the backup, unless accept_loss says that these writes may go.
+
+    Args:
+        target: Name of a Migration Target block, e.g. shop.
+        backup_id: Id of a verified backup, as lockkeeper backups lists it.
+        accept_loss: Go on although there were writes since the backup; they stay in the quarantine.
     """
     try:
         with opened_run(target, "restore") as run:
