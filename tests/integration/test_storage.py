@@ -1,0 +1,107 @@
+"""A folder and a real S3 server keep the same promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lockkeeper.config import LocalStorageSettings, S3StorageSettings
+from lockkeeper.errors import StorageError
+from lockkeeper.local.s3_server import EmbeddedS3, temporary_s3
+from lockkeeper.storage import Storage, open_storage
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, s3: EmbeddedS3) -> Storage:
+    if request.param == "local":
+        return open_storage(LocalStorageSettings(path=tmp_path / "storage"))
+    return open_storage(s3.settings(prefix=f"backups/{tmp_path.name}"))
+
+
+def test_what_is_put_comes_back_whole_and_in_part(storage: Storage):
+    data = bytes(range(256)) * (80 * MIB // 2048)
+    pieces = (data[i : i + 700_001] for i in range(0, len(data), 700_001))
+    assert storage.put_stream("a/b/dump.zst", pieces, expected_bytes=len(data)) == len(data)
+    assert storage.size("a/b/dump.zst") == len(data)
+    assert b"".join(storage.open_stream("a/b/dump.zst")) == data
+    assert b"".join(storage.open_stream("a/b/dump.zst", start=len(data) - 5)) == data[-5:]
+
+
+def test_listing_deleting_and_replacing(storage: Storage):
+    for key in ("x/backups/2/manifest.json", "x/backups/1/manifest.json", "xy/backups/1/manifest.json"):
+        storage.put_bytes(key, b"{}")
+    storage.put_bytes("x/backups/1/manifest.json", b"{1}")
+    assert [item.key for item in storage.list("x/backups/")] == [
+        "x/backups/1/manifest.json",
+        "x/backups/2/manifest.json",
+    ]
+    assert storage.get_bytes("x/backups/1/manifest.json") == b"{1}"
+    storage.delete("x/backups/1/manifest.json")
+    storage.delete("x/backups/1/manifest.json")
+    assert not storage.exists("x/backups/1/manifest.json")
+    assert storage.list("nothing/") == []
+
+
+def test_an_interrupted_upload_leaves_nothing(storage: Storage, tmp_path: Path, s3: EmbeddedS3):
+    def breaks() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b"x" * MIB
+        raise RuntimeError("pg_dump died")
+
+    with pytest.raises(RuntimeError, match="pg_dump died"):
+        storage.put_stream("a/dump.zst", breaks())
+    assert storage.list("") == []
+    assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+    assert not [path for path in s3.folder.rglob(f"*{tmp_path.name}*") if path.is_file()]
+
+
+def test_a_missing_object_is_named(storage: Storage):
+    with pytest.raises(StorageError, match=r"gone\.zst") as caught:
+        list(storage.open_stream("gone.zst"))
+    assert caught.value.key == "gone.zst"
+
+
+def test_a_key_cannot_leave_the_folder(tmp_path: Path):
+    with pytest.raises(StorageError, match="inside the storage"):
+        open_storage(LocalStorageSettings(path=tmp_path)).put_bytes("../x", b"")
+
+
+def test_dumps_in_a_folder_are_their_owners_alone(tmp_path: Path):
+    open_storage(LocalStorageSettings(path=tmp_path)).put_bytes("a/x", b"secret rows")
+    assert (tmp_path / "a" / "x").stat().st_mode & 0o077 == 0
+
+
+def test_a_storage_that_vanishes_in_mid_upload_is_an_error_and_leaves_no_object(tmp_path: Path):
+    with temporary_s3(tmp_path) as server:
+        storage = open_storage(server.settings())
+
+        def chunks() -> Iterator[bytes]:
+            for number in range(40):
+                if number == 12:
+                    server.stop()
+                yield bytes([number]) * MIB
+
+        with pytest.raises(StorageError, match=r"dump\.zst"):
+            storage.put_stream("a/dump.zst", chunks())
+        server.start()
+        assert storage.list("") == []
+
+
+def test_errors_hold_no_secret(make_settings: Callable[..., S3StorageSettings]):
+    storage = open_storage(make_settings(secret="canary-wrong-secret"))
+    with pytest.raises(StorageError) as caught:
+        storage.put_bytes("x", b"")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.fixture
+def make_settings(s3: EmbeddedS3) -> Callable[..., S3StorageSettings]:
+    def make(secret: str) -> S3StorageSettings:
+        values = s3.settings().model_dump()
+        return S3StorageSettings(**{**values, "secret_access_key": secret})
+
+    return make
