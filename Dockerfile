@@ -4,7 +4,7 @@
 #   docker build -t lockkeeper-worker .
 #   docker run -e PREFECT_API_URL=http://prefect.example:4200/api lockkeeper-worker
 #
-# Deploy with LOCKKEEPER_HOME=/srv/lockkeeper, so that the runs look for the flows in this folder. Your
+# Deploy with LOCKKEEPER_REPOSITORY=/srv/lockkeeper, so that the runs look for the flows in this folder. Your
 # Alembic project comes in as a volume, or in an image built FROM this one.
 FROM python:3.12-slim-bookworm
 
