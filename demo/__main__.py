@@ -16,7 +16,7 @@ from lockkeeper.config import AlembicSettings, Target
 from lockkeeper.errors import LockkeeperError
 from lockkeeper.local.stack import DEFAULT_FOLDER, StackState, start_stack, stop_stack
 from lockkeeper.models import Outcome
-from lockkeeper.reports import format_duration, terminal_report
+from lockkeeper.reports import format_duration
 
 ALEMBIC_INI = MIGRATIONS / "alembic.ini"
 FAULTY_INI = MIGRATIONS / "faulty" / "alembic.ini"
@@ -105,9 +105,8 @@ def _recover(stack: StackState, target: Target, story: Story) -> bool:
 
 
 def _conclude(run: FinishedRun, story: Story) -> None:
-    story.console.print()
-    story.console.print(terminal_report(run.report))
-    story.line(f"Prefect: {run.state_name} after {format_duration(run.waited_s)}   {run.url}")
+    story.conclusion(run.report)
+    story.line(f"In Prefect: {run.state_name}, {format_duration(run.waited_s)} after the order   {run.url}")
 
 
 if __name__ == "__main__":

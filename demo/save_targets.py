@@ -1,6 +1,6 @@
 """Saves the demo's targets as Prefect blocks, in a process that has Prefect; they come by standard input.
 
-A JSON object, block name -> fields of a target as ``lockkeeper.config.Target`` has them.
+A JSON object: block name -> fields of a target as ``lockkeeper.config.Target`` has them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 from prefect_aws import MinIOCredentials, S3Bucket
 from prefect_aws.client_parameters import AwsClientParameters
 
-from tasks.blocks import MigrationTarget
+from tasks.blocks import MigrationTarget, save_block
 
 
 def save_target(name: str, fields: dict[str, Any]) -> None:
-    """Save one target, and the bucket and keys that it uses, under ``name``; replaces former ones."""
+    """Save one target, with the bucket and the keys that it uses; replaces former ones."""
     storage = fields.pop("storage")
     keys = MinIOCredentials(
         minio_root_user=storage["access_key_id"],
@@ -24,14 +24,8 @@ def save_target(name: str, fields: dict[str, Any]) -> None:
         region_name=storage["region"],
         aws_client_parameters=AwsClientParameters(endpoint_url=storage["endpoint_url"]),
     )
-    keys.save(name, overwrite=True)
-    bucket = S3Bucket(
-        bucket_name=storage["bucket"],
-        bucket_folder=storage["prefix"],
-        credentials=MinIOCredentials.load(name),
-    )
-    bucket.save(name, overwrite=True)
-    MigrationTarget(storage=S3Bucket.load(name), **fields).save(name, overwrite=True)
+    bucket = S3Bucket(bucket_name=storage["bucket"], bucket_folder=storage["prefix"], credentials=keys)
+    save_block(name, MigrationTarget(storage=bucket, **fields))
 
 
 if __name__ == "__main__":

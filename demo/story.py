@@ -9,9 +9,17 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from lockkeeper.models import Step, StepState
+from lockkeeper.models import RunReport, Step, StepState
 from lockkeeper.redaction import redact
-from lockkeeper.reports import format_duration
+from lockkeeper.reports import (
+    STYLES,
+    format_duration,
+    headline,
+    monitor_facts,
+    recovery_rows,
+    restore_facts,
+    revision_rows,
+)
 
 _MARKS = {
     StepState.DONE: ("ok", "green"),
@@ -46,6 +54,26 @@ class Story:
         """Print one step of a run."""
         mark, style = _MARKS.get(step.state, ("...", "blue"))
         self._row(step.name, mark, style, step.duration_s, step.detail)
+
+    def conclusion(self, report: RunReport) -> None:
+        """Print what the steps alone do not say: revisions, recovery, what the monitor saw, the outcome."""
+        for revision, message, duration, _attempts, _timeouts in revision_rows(report):
+            self.line(f"  {revision:<5} {message:<60} {duration:>11}", "dim")
+        for rung, enough, duration, reason in recovery_rows(report):
+            style = "green" if enough == "yes" else "yellow"
+            self.line(
+                f"recovery by {rung}: {'enough' if enough == 'yes' else 'not enough'}, {duration}", style
+            )
+            self.line(f"  {reason}", "dim")
+        for fact in [*restore_facts(report), *monitor_facts(report), *report.warnings]:
+            self.line(fact, "dim")
+        if report.error:
+            self.line(report.error)
+        if report.next_command:
+            self.line(f"Next: {report.next_command}", "bold")
+        self.line(
+            f"{headline(report)} ({format_duration(report.duration_s)})", STYLES.get(report.outcome, "red")
+        )
 
     def _row(self, name: str, mark: str, style: str, duration_s: float, detail: str) -> None:
         row = Text(f"  {name:<{_NAME_WIDTH}} ")
