@@ -296,7 +296,7 @@ def converting_failures(settings: AlembicSettings) -> Iterator[None]:
             message = f"Alembic in {settings.folder}: {hint if lost else ''}{failure}"
             raise (ConnectionLostError if lost else DatabaseError)(message, state) from failure
         why = f" {failure}" if str(failure) else ""
-        hint = _hint(str(failure))
+        hint = _hint(f"{failure} {last}")
         raise AlembicProjectError(
             f"The Alembic project {settings.config_file}:{why}{hint}\n{last}".strip()
         ) from failure
