@@ -14,10 +14,10 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.10 python3; do \
 	if $$name -c "$(FITS)" >/dev/null 2>&1; then echo $$name; break; fi; done)
 
-.PHONY: help setup test lint unit demo demo-stop lock bench clean
+.PHONY: help setup test lint unit migration-test demo demo-stop lock bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv as the lock says
 
@@ -39,6 +39,9 @@ lint: $(STAMP) ## Style, types and import rules only
 
 unit: $(STAMP) ## The tests that need no server
 	$(BIN)/pytest tests/unit
+
+migration-test: $(STAMP) ## The demo's migrations, revision by revision: up, down and up again
+	$(BIN)/pytest tests/integration/test_demo_migrations.py
 
 demo: $(STAMP) ## Real servers, a real migration through Prefect, and one that fails and is recovered
 	$(BIN)/python -m demo --folder $(STACK)
