@@ -96,6 +96,7 @@ class ProjectProcess:
         self._stack = contextlib.ExitStack()
         self._buffer = b""
         self._busy = False
+        self._once_per_process = False
         register_secret(url.password)
         for secret in settings.environment.values():
             register_secret(secret.get_secret_value())
@@ -107,15 +108,21 @@ class ProjectProcess:
             raise AlembicProjectError(f"There is no Alembic configuration at {self.settings.config_file}.")
         if not self.settings.folder.is_dir():
             raise AlembicProjectError(f"There is no folder {self.settings.folder} to run Alembic in.")
-        opening = self._opening()
         try:
-            self._program, self._events = self._stack.enter_context(self._child())
             with converting_failures(self.settings):
-                self._exchange(opening, time.monotonic() + READ_TIMEOUT_S, None)
+                self._start()
         except BaseException:
             self.close()
             raise
         return self
+
+    def _start(self) -> None:
+        """Start a fresh child, after the end of the one before."""
+        self._stack.close()
+        self._buffer = b""
+        opening = self._opening()
+        self._program, self._events = self._stack.enter_context(self._child())
+        self._exchange(opening, time.monotonic() + READ_TIMEOUT_S, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -205,8 +212,19 @@ class ProjectProcess:
         Raises:
             ChildFailure: the operation failed; the sessions of a child that died or was killed are ended.
         """
+        deadline = deadline or time.monotonic() + READ_TIMEOUT_S
         message = {"op": operation, "identity": self._identity(), **facts}
-        return self._exchange(message, deadline or time.monotonic() + READ_TIMEOUT_S, listener)
+        if self._once_per_process:
+            self._start()
+        try:
+            return self._exchange(message, deadline, listener)
+        except ChildFailure as failure:
+            if not failure.facts.get("try_fresh"):
+                raise
+        # Some env.py cannot run twice in one process (they define tables on imported metadata, say).
+        self._once_per_process = True
+        self._start()
+        return self._exchange(message, deadline, listener)
 
     def _exchange(self, message: Facts, deadline: float, listener: Listener | None) -> Reply:
         self._busy = True

@@ -61,6 +61,9 @@ KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "version_table_elsewhere": ({}, ["a1", "a2"]),
     "transaction_per_migration": ({}, ["a1", "a2"]),
     "noisy": ({}, ["a1", "a2"]),
+    "engine_of_the_application": ({}, ["a1", "a2"]),
+    "async_engine_of_the_application": ({}, ["a1", "a2"]),
+    "env_runs_once": ({}, ["a1", "a2"]),
 }
 
 

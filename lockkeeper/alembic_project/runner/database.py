@@ -8,7 +8,7 @@
   parent can still ask the server what became of it.
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -57,14 +57,32 @@ class Connections:
         self.read_only = True
         self.attempt: Optional[Attempt] = None
         self.foreign: Optional[str] = None
+        self._engines: Set[Any] = set()
 
     def install(self) -> None:
         """Listen to every pool and engine that will ever be made."""
         event.listen(Pool, "connect", self._on_connect)
+        event.listen(Engine, "engine_connect", self._on_engine_connect)
         event.listen(Engine, "before_cursor_execute", self._before_execute, retval=True)
         event.listen(Engine, "handle_error", self._on_error)
         event.listen(Engine, "commit", self._before_commit)
         event.listen(Engine, "rollback", self._before_rollback)
+
+    def _on_engine_connect(self, connection: Any, *_branch: Any) -> None:
+        self._engines.add(connection.engine)
+
+    def forget_pooled(self) -> None:
+        """Empty the pools of engines that outlive env.py, as an application's own engine does.
+
+        The next operation may need sessions with other settings, or run in another event loop; there, old
+        connections cannot even be closed, so they are let go.
+        """
+        for engine in list(self._engines):
+            try:
+                engine.dispose(close=not getattr(engine.dialect, "is_async", False))
+            except TypeError:  # before SQLAlchemy 1.4.33
+                engine.dispose()
+        self._engines.clear()
 
     # -- opening ---------------------------------------------------------------------------------------
 
@@ -174,7 +192,8 @@ class Connections:
         """Note that Alembic has just changed the version table."""
         if self.attempt is not None:
             self.attempt.versions_written += 1
-            if self._outside_transaction(connection):
+            # SQLAlchemy 1.4 commits each statement by itself where env.py begins no transaction.
+            if self._outside_transaction(connection) or not connection.in_transaction():
                 self.attempt.versions_committed = self.attempt.versions_written
 
     def _count_writes(self, raw: Any, info: Dict[str, Any], attempt: Attempt) -> None:

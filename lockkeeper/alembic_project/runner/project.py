@@ -22,6 +22,8 @@ _LIBPQ_DRIVERS = frozenset(_SYNC_DRIVERS[:2])
 class Project:
     """One project and one URL; env.py is run anew for each command, the revision files are loaded once."""
 
+    env_runs = 0
+
     def __init__(self, opening: Dict[str, Any]) -> None:
         self._opening = opening
         config = self._bare_config(["current"])
@@ -101,6 +103,7 @@ class Project:
         """Run env.py once, as Alembic's command would; ``steps(heads, context)`` gives the migrations."""
         config = self.config(command)
         config.output_buffer = output
+        self.env_runs += 1
         with EnvironmentContext(config, self.script, fn=steps, **options):
             self.script.run_env()
 

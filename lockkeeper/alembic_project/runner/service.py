@@ -5,6 +5,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 
 from . import differences, history
 from .channel import Channel
@@ -23,6 +24,7 @@ class Service:
         self._connections.install()
         self._reader: Optional[Callable[[Any], None]] = None
         self._runs = 0
+        self._was_fresh = True
         self._wrap_run_migrations()
         self._project = Project(opening)
         self._script = self._project.script
@@ -50,9 +52,18 @@ class Service:
     def answer(self, request: Dict[str, Any]) -> Reply:
         """Do what ``request`` asks for."""
         operation = request.pop("op")
+        self._runs, self._was_fresh = 0, not self._project.env_runs
         self._connections.expected = request.pop("identity", None) or self._connections.expected
         self._connections.foreign = None
-        return getattr(self, "do_" + operation)(**request)  # type: ignore[no-any-return]
+        try:
+            return getattr(self, "do_" + operation)(**request)  # type: ignore[no-any-return]
+        finally:
+            self._connections.forget_pooled()
+
+    @property
+    def may_not_bear_repetition(self) -> bool:
+        """Whether env.py failed before it reached the migrations, in a process where it had run before."""
+        return not self._was_fresh and not self._runs
 
     @property
     def foreign(self) -> Optional[str]:
@@ -62,7 +73,7 @@ class Service:
     # -- reading: the sessions are read-only --------------------------------------------------------------
 
     def _read(self, command: List[str], reader: Callable[[Any], None]) -> None:
-        self._connections.read_only, self._reader, self._runs = True, reader, 0
+        self._connections.read_only, self._reader = True, reader
         try:
             self._project.run_env(command, lambda heads, context: [])
         finally:
@@ -144,7 +155,7 @@ class Service:
     def do_step(self, revision: str, heads: List[str], downgrade: bool) -> Reply:
         """Apply or revert one revision; the version table must hold ``heads``."""
         attempt = Attempt()
-        self._connections.read_only, self._connections.attempt, self._runs = False, attempt, 0
+        self._connections.read_only, self._connections.attempt = False, attempt
         started = time.monotonic()
 
         def steps(found: Any, context: Any) -> List[Any]:
@@ -211,6 +222,8 @@ def serve(events_fd: int) -> None:
 
 def _failure(error: BaseException, service: Optional[Service]) -> Reply:
     facts = describe(error)
+    said_it_all = isinstance(error, (RunnerError, CommandError))
+    facts["try_fresh"] = bool(service and service.may_not_bear_repetition and not said_it_all)
     foreign = service.foreign if service else None
     if foreign and facts["sqlstate"] == "25006" and not isinstance(error, WrongDatabaseError):
         facts.update(kind=WrongDatabaseError.kind, message=foreign)
