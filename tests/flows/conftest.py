@@ -48,7 +48,6 @@ from lockkeeper.postgres.connection import connect, execute, fetch_all
 from tasks.blocks import MigrationTarget, save_block
 
 POLICIES = Policies(lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05)
-CANARY = "canary-Xy7!q"
 ENV_PY = """
 import os
 from alembic import context
@@ -129,7 +128,7 @@ def slack() -> Iterator[SlackReceiver]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    receiver.url = f"http://127.0.0.1:{server.server_port}/services/T0/{CANARY.replace('!', '')}-slack"
+    receiver.url = f"http://127.0.0.1:{server.server_port}/services/T0/B0"
 
     def close() -> None:
         if thread.is_alive():
@@ -152,6 +151,12 @@ class Shop:
     url: URL
     folder: Path
     last: str = "base0"
+
+    def change_block(self, **fields: Any) -> None:
+        """Set fields of the saved block."""
+        block = MigrationTarget.load(self.name)
+        changed = {**{name: getattr(block, name) for name in MigrationTarget.model_fields}, **fields}
+        MigrationTarget(**changed).save(self.name, overwrite=True)
 
     def add_revision(self, name: str, upgrade: str, downgrade: str = "pass") -> None:
         body = (

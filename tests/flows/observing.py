@@ -1,0 +1,81 @@
+"""What the tests look at after a run: its tasks, its report, its log, and what it may have left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import State
+
+from flows.production_migration import production_migration
+from lockkeeper.postgres.connection import connect, fetch_all
+
+
+def play(target: str, revision: str = "head") -> State[Any]:
+    """Run the flow and return its last state instead of raising."""
+    return production_migration(target, revision, return_state=True)
+
+
+def flow_run_id(state: State[Any]) -> UUID:
+    assert state.state_details.flow_run_id is not None
+    return state.state_details.flow_run_id
+
+
+def task_runs(api: SyncPrefectClient, state: State[Any]) -> dict[str, str]:
+    """Task name -> state of every task of a run, in order of their start; recording lags a little."""
+    wanted = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[flow_run_id(state)]))
+    deadline = time.monotonic() + 20
+    while True:
+        found = api.read_task_runs(task_run_filter=wanted, flow_run_filter=None)
+        states = {
+            run.name.rsplit("-", 1)[0]: run.state_name or ""
+            for run in sorted(found, key=lambda run: run.start_time or run.created)
+        }
+        settled = "report" in states and not {"Pending", "Running"} & set(states.values())
+        if settled or time.monotonic() > deadline:
+            return states
+        threading.Event().wait(0.2)
+
+
+def report_of(api: SyncPrefectClient, state: State[Any]) -> str:
+    """The Markdown that the UI shows for a run."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
+    artifacts = api.read_artifacts(artifact_filter=wanted)
+    return next(str(artifact.data) for artifact in artifacts if artifact.type == "markdown")
+
+
+def leftovers(shop: Any) -> list[str]:
+    """Scratch databases and sessions that a run must not leave behind."""
+    with connect(shop.url.set(database="postgres"), "tests") as connection:
+        databases = fetch_all(
+            connection, "SELECT datname FROM pg_database WHERE datname LIKE %s", (f"{shop.url.database}_lk%",)
+        )
+        sessions = fetch_all(
+            connection,
+            "SELECT application_name FROM pg_stat_activity "
+            "WHERE application_name LIKE 'lockkeeper:%%' AND datname = %s",
+            (shop.url.database,),
+        )
+    return [str(row[0]) for row in databases + sessions]
+
+
+def log_of(api: SyncPrefectClient, state: State[Any]) -> list[str]:
+    """The messages that Prefect keeps of a run; they arrive in batches."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id(state)]))
+    deadline = time.monotonic() + 20
+    while True:
+        lines = [log.message for log in api.read_logs(log_filter=wanted)]
+        if any("Finished in state" in line for line in lines) or time.monotonic() > deadline:
+            return lines
+        threading.Event().wait(0.2)
