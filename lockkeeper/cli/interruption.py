@@ -20,18 +20,21 @@ class EndedBySignal(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an interruption for the length of the block (main thread only)."""
+    """Turn SIGTERM and SIGHUP into an interruption for the length of the block (main thread only).
+
+    When the block has ended, only its result is still to be written: from then on all of these signals are
+    ignored, so that a late one does not replace the run's exit code by its own.
+    """
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise EndedBySignal(f"ended by {signal.Signals(number).name}")
 
-    former = {}
     for number in _ENDING:
         # nohup has SIGHUP ignored; that wish is respected.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            former[number] = signal.signal(number, interrupt)
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for number in (*_ENDING, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)

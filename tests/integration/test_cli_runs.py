@@ -1,0 +1,320 @@
+"""The program ``lockkeeper`` as people start it, on a real server: documents, exit codes, the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL
+
+from lockkeeper.local.postgres_server import EmbeddedPostgres
+from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value, scratch_name
+from lockkeeper.postgres.locks import migration_lock
+from lockkeeper.registry import Registry, make_entry
+
+LOCKKEEPER = Path(sys.executable).with_name("lockkeeper")
+DEADLINE_S = 60.0
+SLEEPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+)
+REVISIONS = {
+    "base0": (None, "pass", "pass"),
+    "good1": (
+        "base0",
+        "op.add_column('users', sa.Column('status', sa.Text))\n"
+        "    op.execute(\"UPDATE users SET status = 'on'\")",
+        "op.drop_column('users', 'status')",
+    ),
+    "slow3": ("good1", "op.execute('CREATE TABLE half (id int); SELECT pg_sleep(120)')", "pass"),
+}
+ENV_PY = """
+import os
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+SHOP_SQL = """
+CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text NOT NULL);
+INSERT INTO users (email) SELECT 'user' || n || '@example.org' FROM generate_series(1, 200) n;
+CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('base0');
+"""
+
+
+@dataclass
+class Shop:
+    """A database, its Alembic project, and a registry in which it is called ``shop``."""
+
+    url: URL
+    folder: Path
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = {
+            **os.environ,
+            "LOCKKEEPER_HOME": str(self.folder / "home"),
+            "SHOP_URL": self.url.render_as_string(hide_password=False),
+        }
+        scripts = self.folder / "scripts"
+        (scripts / "versions").mkdir(parents=True)
+        (scripts / "env.py").write_text(ENV_PY)
+        (self.folder / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/scripts\n")
+        for name, (down, upgrade, downgrade) in REVISIONS.items():
+            (scripts / "versions" / f"{name}.py").write_text(
+                f"from alembic import op\nimport sqlalchemy as sa\n"
+                f"revision = {name!r}\ndown_revision = {down!r}\n"
+                f"def upgrade():\n    {upgrade}\ndef downgrade():\n    {downgrade}\n"
+            )
+        with connect(self.url, "tests") as connection:
+            execute(connection, SHOP_SQL)
+        registered = {
+            "database_url_env": "SHOP_URL",
+            "alembic": {"config_file": self.folder / "alembic.ini"},
+            "storage": {"kind": "local", "path": self.folder / "backups"},
+        }
+        Registry(self.folder / "home" / "targets.toml").add("shop", make_entry("shop", registered))
+
+    def described(self) -> Sequence[str]:
+        return (
+            "--database-url-env", "SHOP_URL", "--alembic", str(self.folder / "alembic.ini"),
+            "--storage", str(self.folder / "backups"),
+        )  # fmt: skip
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [LOCKKEEPER, *arguments],
+            env={**self.environment, **environment},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments, **environment) as process:
+            out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def document(self, *arguments: str, **environment: str) -> dict[str, Any]:
+        """Run with --json; what is on stdout must be one document, and agree with the exit code."""
+        done = self.run(*arguments, "--json", **environment)
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert document["exit_code"] == done.returncode, done.stderr
+        return document
+
+    def value(self, query: str) -> Any:
+        with connect(self.url, "tests") as connection:
+            return fetch_value(connection, query)
+
+
+def drop_all_of(server: EmbeddedPostgres, database: str) -> None:
+    with connect(server.url(), "tests") as connection:
+        pattern = database.replace("_", r"\_") + "%"
+        rows = fetch_all(connection, "SELECT datname FROM pg_database WHERE datname LIKE %s", (pattern,))
+        for (name,) in rows:
+            execute(connection, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def make_shop(
+    servers: Callable[[int], EmbeddedPostgres], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Shop]]:
+    server = servers(16)
+    made: list[str] = []
+
+    def make() -> Shop:
+        name = scratch_name("cli", "t")
+        with connect(server.url(), "tests") as connection:
+            execute(connection, f'CREATE DATABASE "{name}"')
+        made.append(name)
+        return Shop(server.url(name), tmp_path_factory.mktemp("shop"))
+
+    yield make
+    for name in made:
+        drop_all_of(server, name)
+
+
+@pytest.fixture(scope="module")
+def untouched(make_shop: Callable[[], Shop]) -> Shop:
+    """A shop at base0, for what must not change it."""
+    return make_shop()
+
+
+@pytest.fixture(scope="module")
+def migration(make_shop: Callable[[], Shop]) -> tuple[Shop, dict[str, Any]]:
+    """A shop that was migrated to good1, and the document of that run."""
+    shop = make_shop()
+    document = shop.document("migrate", "shop", "good1", "--report-file", "report.md")
+    return shop, document
+
+
+def test_a_migration_ends_as_one_document_with_its_whole_story(
+    migration: tuple[Shop, dict[str, Any]],
+) -> None:
+    shop, document = migration
+    assert (document["outcome"], document["exit_code"]) == ("succeeded", 0), document
+    names = [step["name"] for step in document["steps"]]
+    assert names == ["preflight", "backup", "verify-backup", "migrate", "verify"]
+    assert [one["revision"] for one in document["revisions"]] == ["good1"]
+    assert document["initiator"]
+    assert shop.value("SELECT count(*) FROM users WHERE status = 'on'") == 200
+    assert "Migration of shop: succeeded" in (shop.folder / "report.md").read_text()
+
+
+def test_backups_are_listed_with_their_states(migration: tuple[Shop, dict[str, Any]]) -> None:
+    shop, document = migration
+    listed = shop.document("backups", "shop")["backups"]
+    assert [(one["id"], one["state"]) for one in listed] == [(document["backup_id"], "verified")]
+
+
+def test_status_says_where_a_target_stands(migration: tuple[Shop, dict[str, Any]]) -> None:
+    shop, document = migration
+    status = shop.document("status", "shop")
+    assert status["revisions"] == ["good1"]
+    assert status["migration_running"] is None
+    assert status["latest_verified_backup"]["id"] == document["backup_id"]
+    assert document["run_id"] in [run["run_id"] for run in status["runs"]]
+    assert status["problems"] == {}
+
+
+def test_a_target_needs_no_registration(migration: tuple[Shop, dict[str, Any]]) -> None:
+    shop, _document = migration
+    document = shop.document("migrate", "--revision", "good1", *shop.described())
+    assert (document["outcome"], document["exit_code"]) == ("nothing to do", 0)
+    assert document["backup_id"] is None
+    assert document["target"] == document["database"].replace("_", "-")
+
+
+def test_nothing_but_the_result_is_written_when_nobody_looks(migration: tuple[Shop, dict[str, Any]]) -> None:
+    done = migration[0].run("migrate", "shop", "good1")
+    assert done.stderr == ""
+    assert done.stdout.startswith("Migration of shop: nothing to do")
+    assert "\x1b" not in done.stdout
+
+
+def test_an_unknown_revision_is_refused_before_anything_is_touched(untouched: Shop) -> None:
+    document = untouched.document("migrate", "shop", "nope")
+    assert (document["outcome"], document["exit_code"]) == ("refused", 2)
+    assert "nope" in document["error"]
+    assert untouched.document("backups", "shop")["backups"] == []
+    assert untouched.value("SELECT version_num FROM alembic_version") == "base0"
+
+
+def test_a_plan_shows_every_revision_and_touches_nothing(untouched: Shop) -> None:
+    document = untouched.document("plan", "shop", "good1")
+    assert document["exit_code"] == 0
+    assert [step["id"] for step in document["plan"]["steps"]] == ["good1"]
+    assert untouched.value("SELECT version_num FROM alembic_version") == "base0"
+
+
+def test_an_unknown_target_is_refused(untouched: Shop) -> None:
+    done = untouched.run("migrate", "shp")
+    assert done.returncode == 2
+    assert "known: shop" in done.stderr
+
+
+def test_a_wrong_password_is_refused_and_not_printed(untouched: Shop) -> None:
+    canary = "Canary-0e8d-wrong"
+    wrong = untouched.url.set(password=canary).render_as_string(hide_password=False)
+    for command in (("migrate", "shop"), ("target", "check", "shop", "--json"), ("plan", "shop", "--debug")):
+        done = untouched.run(*command, SHOP_URL=wrong)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert canary not in done.stdout + done.stderr
+        assert "password authentication failed" in done.stdout + done.stderr
+
+
+def test_check_shows_every_check_and_refuses_for_one(untouched: Shop) -> None:
+    (untouched.folder / "a-file").touch()
+    described = [*untouched.described()[:-1], str(untouched.folder / "a-file" / "backups")]
+    document = untouched.document("target", "check", "--revision", "good1", *described)
+    assert document["exit_code"] == 2
+    states = {check["name"]: check["state"] for check in document["checks"]}
+    assert states["connection"] == "ok"
+    assert states["revision"] == "ok"
+    assert [name for name, state in states.items() if state in ("failed", "could not check")] == ["storage"]
+
+
+def test_a_second_migration_is_refused_with_the_holder_of_the_lock(untouched: Shop) -> None:
+    with migration_lock(untouched.url.set(database="postgres"), str(untouched.url.database), "first"):
+        document = untouched.document("migrate", "shop", "good1")
+    assert (document["outcome"], document["exit_code"]) == ("refused", 2)
+    assert "lockkeeper:lock:first" in document["error"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
+def test_an_interrupted_migration_recovers_before_it_ends(
+    make_shop: Callable[[], Shop], number: signal.Signals
+) -> None:
+    shop = make_shop()
+    with shop.start("migrate", "shop", "slow3", "--json") as process:
+        wait_for(shop, SLEEPING)
+        process.send_signal(number)
+        wait_for_end(process, again=number)
+        out, err = process.communicate()
+    document = json.loads(out)
+    assert document["exit_code"] == process.returncode == 1, err
+    assert document["recovery"][-1]["succeeded"] is True
+    assert shop.value("SELECT version_num FROM alembic_version") == "base0"
+    assert shop.value("SELECT to_regclass('half')") is None
+
+
+def wait_for(shop: Shop, query: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    with connect(shop.url, "tests") as connection:
+        while not fetch_value(connection, query):
+            assert time.monotonic() < deadline, query
+            time.sleep(0.05)
+
+
+def wait_for_end(process: subprocess.Popen[str], *, again: signal.Signals) -> None:
+    """Wait, and go on interrupting: a recovery must not be cut short by it."""
+    deadline = time.monotonic() + DEADLINE_S
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        try:
+            process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            process.send_signal(again)
+
+
+def test_a_restore_that_would_lose_writes_is_refused_until_they_may_go(make_shop: Callable[[], Shop]) -> None:
+    shop = make_shop()
+    backup_id = shop.document("backup", "shop")["backup_id"]
+    with connect(shop.url, "tests") as connection:
+        execute(connection, "INSERT INTO users (email) VALUES ('late@example.org')")
+    refused = shop.document("restore", "shop", backup_id)
+    assert (refused["outcome"], refused["exit_code"]) == ("refused", 2)
+    assert "users" in refused["error"]
+    assert "--accept-loss" in refused["error"]
+    assert shop.value("SELECT count(*) FROM users") == 201
+    done = shop.document("restore", "shop", backup_id, "--accept-loss")
+    assert (done["outcome"], done["exit_code"]) == ("succeeded", 0), done
+    assert shop.value("SELECT count(*) FROM users") == 200
+    kept = "SELECT count(*) FROM pg_database WHERE datname = '{}'"
+    assert shop.value(kept.format(done["restore"]["quarantine_database"])) == 1
+
+
+def test_an_unknown_backup_is_refused(untouched: Shop) -> None:
+    document = untouched.document("restore", "shop", "20200101T000000Z-ffffff")
+    assert document["exit_code"] == 2
+    assert "No backup" in document["error"]
+
+
+def test_help_imports_none_of_the_heavy_modules() -> None:
+    heavy = ("pydantic", "sqlalchemy", "boto3", "psycopg2", "alembic", "prefect")
+    code = f"import sys, lockkeeper.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
