@@ -15,7 +15,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg2
@@ -55,6 +55,7 @@ class Table:
     kind: str
     size_bytes: int
     blocks: int
+    readable: bool
     columns: tuple[Column, ...]
 
     @property
@@ -157,8 +158,10 @@ def reading_session(
 def list_tables(session: Connection) -> list[Table]:
     """List what holds rows, the biggest first."""
     return [
-        Table(name, kind, int(size), int(blocks), tuple(Column(**column) for column in columns))
-        for name, kind, size, blocks, columns in fetch_all(session, named_query("fingerprint/data_tables"))
+        Table(name, kind, int(size), int(blocks), readable, tuple(Column(**column) for column in columns))
+        for name, kind, size, blocks, readable, columns in fetch_all(
+            session, named_query("fingerprint/data_tables")
+        )
     ]
 
 
@@ -289,11 +292,13 @@ def _narrowed(table: Table, like: DataFingerprint | None) -> Table:
     if like is None or not (kept := like.tables[table.name].columns):
         return table
     columns = tuple(column for column in table.columns if column.name in kept)
-    return Table(table.name, table.kind, table.size_bytes, table.blocks, columns)
+    return replace(table, columns=columns)
 
 
 def _lock_tables(session: Connection, tables: Sequence[Table]) -> None:
     """Take ACCESS SHARE on all: a rewrite between two slices would move rows past our ranges of blocks."""
+    if closed := [table.name for table in tables if not table.readable]:
+        raise DatabaseError(f"{', '.join(closed)} cannot be read: the role has no SELECT privilege", "42501")
     plain = [table for table in tables if table.kind == "table"]
     for start in range(0, len(plain), _BATCH):
         names = sql.SQL(", ").join(table.source for table in plain[start : start + _BATCH])

@@ -151,13 +151,14 @@ class _Side:
         ]
         fetched = [f"k{i}" for i in range(len(key))] or [f"h{i}::text" for i in range(len(columns))]
         hashes = [f"h{i}" for i in range(len(columns))]
-        query = sql.SQL("SELECT {} FROM {} WHERE {} = ANY (%s)").format(
+        query = sql.SQL("SELECT {} FROM {} WHERE {} = ANY ({})").format(
             sql.SQL(", ").join(map(sql.SQL, fetched + hashes)),
             hashed_rows(self._columns(columns), self.table.source, also=keys),
             self._bucket(columns, key),
+            sql.Literal(list(buckets)),
         )
         with converting_errors(), self._session.cursor() as cursor:
-            cursor.execute(query, (list(buckets),))
+            cursor.execute(query)
             for row in cursor:
                 identity = tuple(map(str, row[: len(fetched)]))
                 found.hashes[identity] = tuple(row[len(fetched) :])

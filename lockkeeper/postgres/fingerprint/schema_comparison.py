@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from lockkeeper.models import SchemaFingerprint
+from lockkeeper.postgres.fingerprint.definitions import same_definition
 from lockkeeper.postgres.fingerprint.schema import BELONGS_TO, SERVER_IDENTITY, SERVER_KIND
 
 Properties = dict[str, Any]
@@ -27,9 +28,6 @@ _PHRASES: dict[tuple[str, Any], str] = {
     ("not null", "no"): "is nullable now",
     ("not null", "yes"): "is NOT NULL now",
 }
-# PostgreSQL 16 no longer qualifies columns in views of one table; majors differ in parentheses and blanks.
-_QUALIFIER = re.compile(r'(?:"(?:[^"]|"")+"|\b\w+)\.(?=["\w*])')
-_LAYOUT = re.compile(r"[\s()]+")
 _MAINTAIN_SINCE = 17
 
 
@@ -110,9 +108,9 @@ class _Comparison:
         return grants
 
     def _only_written_differently(self, was: Any, now: Any) -> bool:
-        if self._majors[0] == self._majors[1] or not isinstance(was, str) or not isinstance(now, str):
+        if not isinstance(was, str) or not isinstance(now, str):
             return False
-        return _unqualified(was) == _unqualified(now)
+        return same_definition(was, now, across_majors=self._majors[0] != self._majors[1])
 
     def _parents(self, key: _Key) -> Iterator[str]:
         """What the object belongs to, and what that belongs to, ..., in either database."""
@@ -218,7 +216,3 @@ def _excerpts(was: str, now: str) -> tuple[str, str]:
         return ("..." if start else "") + text[start:end] + ("..." if len(text) > end else "")
 
     return cut(was), cut(now)
-
-
-def _unqualified(text: str) -> str:
-    return _LAYOUT.sub("", _QUALIFIER.sub("", text))

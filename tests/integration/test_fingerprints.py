@@ -1,0 +1,349 @@
+"""Fingerprints across servers, dumps, snapshots, roles and sessions; sample keys of differing rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from psycopg2 import sql
+from sqlalchemy.engine import URL
+
+from lockkeeper.errors import DatabaseError
+from lockkeeper.local.postgres_server import EmbeddedPostgres
+from lockkeeper.models import SchemaFingerprint
+from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value, libpq_environment
+from lockkeeper.postgres.fingerprint import (
+    compare_data,
+    compare_schemas,
+    data,
+    data_fingerprint,
+    sample_differences,
+    schema_fingerprint,
+)
+
+RICH_SCHEMA = (Path(__file__).parent / "fingerprint_data" / "rich_schema.sql").read_text()
+ROLES = "".join(
+    f"DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;"
+    for role in ("lk_reader", "lk_owner")
+)
+
+
+def run(url: URL, script: str) -> None:
+    with connect(url, "tests") as connection:
+        execute(connection, script)
+
+
+def schema_of(url: URL) -> SchemaFingerprint:
+    with connect(url, "tests") as connection:
+        return schema_fingerprint(connection)
+
+
+def as_role(url: URL, role: str) -> URL:
+    """The same database as a role without a password would see it: SET ROLE at the start of the session."""
+    return url.update_query_dict({"options": f"-c role={role}"})
+
+
+def dump_and_restore(server: EmbeddedPostgres, source: URL, copy: URL) -> None:
+    environment = {**os.environ, **libpq_environment(source)}
+    archive = server.data_dir.parent / f"{source.database}.dump"
+    with archive.open("wb") as file:
+        subprocess.run([server.bin_dir / "pg_dump", "-Fc"], env=environment, stdout=file, check=True)
+    restore = [server.bin_dir / "pg_restore", "--exit-on-error", "-d", copy.database or "", archive]
+    subprocess.run(restore, env={**os.environ, **libpq_environment(copy)}, check=True)
+    archive.unlink()
+
+
+@pytest.fixture
+def rich(make_database) -> Callable[[EmbeddedPostgres], URL]:
+    """Return a function: server -> URL of a new rich database."""
+
+    def make(server: EmbeddedPostgres) -> URL:
+        url = make_database(server)
+        run(url, ROLES)
+        run(url, RICH_SCHEMA)
+        return url
+
+    return make
+
+
+def test_a_dump_and_restore_is_judged_equal(every_server, rich, make_database) -> None:
+    source, copy = rich(every_server), make_database(every_server)
+    dump_and_restore(every_server, source, copy)
+    assert compare_schemas(schema_of(source), schema_of(copy)) == []
+    assert compare_data(data_fingerprint(source), data_fingerprint(copy)) == []
+
+
+def test_a_dump_of_15_restored_on_18_is_judged_equal(servers, rich, make_database) -> None:
+    source, copy = rich(servers(15)), make_database(servers(18))
+    run(copy, ROLES)
+    dump_and_restore(servers(18), source, copy)
+    assert compare_schemas(schema_of(source), schema_of(copy)) == []
+    assert compare_data(data_fingerprint(source), data_fingerprint(copy)) == []
+
+
+def test_hashes_are_what_they_were_in_earlier_releases(every_server, make_database) -> None:
+    """Digests are stored in manifests: a change of any of these must change ``hashing.ALGORITHM``."""
+    url = make_database(every_server)
+    run(
+        url,
+        "CREATE TABLE t (i int, big int8, t text, f float8, n numeric, ts timestamptz, d date, b bytea,"
+        " u uuid, flag bool, j jsonb, a int[], c char(3));"
+        "INSERT INTO t VALUES (1, 1 << 40, 'é', -0.0::float8, 1.00, '2024-01-01', '2024-01-01', '\\x00ff',"
+        " '12345678-1234-1234-1234-123456789abc', true, '{\"a\": 1.0}', '[0:1]={1,NULL}', 'x'),"
+        " (NULL, 1::int8 << 60, '', 'NaN', 'NaN', 'infinity', '-infinity', '', NULL, false, 'null', '{}',"
+        " NULL)",
+    )
+    table = data_fingerprint(url).tables["public.t"]
+    assert {"rows": table.digest, **table.columns} == GOLDEN
+
+
+GOLDEN = {
+    "rows": "1-00000000000000002b3285d132337cd4",
+    "i": "1-000000000000000065fcb30501e31259",
+    "big": "1-ffffffffffffffff53f042156cd8865f",
+    "t": "1-ffffffffffffffff64a42143d22e290a",
+    "f": "1-00000000000000003c2e7ded6bbe4ddc",
+    "n": "1-000000000000000096171fe71d811f45",
+    "ts": "1-00000000000000007ec8735a2a1833fa",
+    "d": "1-0000000000000000f5cac98ce6ee5d1b",
+    "b": "1-fffffffffffffffffe79ed391cab427c",
+    "u": "1-ffffffffffffffffeee5fdddc6c38bb1",
+    "flag": "1-fffffffffffffffff5f57720e70e877d",
+    "j": "1-ffffffffffffffffee7d7cbfbb2a3ef1",
+    "a": "1-00000000000000001c626d5b64071800",
+    "c": "1-ffffffffffffffffe67cdd170d59474b",
+}
+
+
+def test_slices_and_workers_do_not_change_a_digest(server, rich, monkeypatch) -> None:
+    url = rich(server)
+    whole = data_fingerprint(url, jobs=1)
+    monkeypatch.setattr(data, "SLICE_BYTES", 8192)
+    monkeypatch.setattr(data, "WORKER_BYTES", 1)
+    assert data_fingerprint(url, jobs=4) == whole
+    without_columns = data_fingerprint(url, jobs=4, columns=False)
+    assert {name: table.digest for name, table in without_columns.tables.items()} == {
+        name: table.digest for name, table in whole.tables.items()
+    }
+    assert all(not table.columns for table in without_columns.tables.values())
+
+
+def test_a_fingerprint_is_of_the_snapshot_that_it_was_asked_for(server, database, monkeypatch) -> None:
+    monkeypatch.setattr(data, "SLICE_BYTES", 8192)
+    monkeypatch.setattr(data, "WORKER_BYTES", 1)
+    run(database, "CREATE TABLE t AS SELECT i, repeat('x', 50) AS x FROM generate_series(1, 2000) AS i")
+    before = data_fingerprint(database)
+    with connect(database, "tests", autocommit=False) as keeper:
+        execute(keeper, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        snapshot = fetch_value(keeper, "SELECT pg_export_snapshot()")
+        run(database, "DELETE FROM t WHERE i < 1000; UPDATE t SET x = 'y'; INSERT INTO t VALUES (0, 'z')")
+        assert data_fingerprint(database, snapshot=snapshot, jobs=3) == before
+    assert compare_data(before, data_fingerprint(database)) == [
+        "table public.t: 2000 rows before, 1002 rows after"
+    ]
+
+
+def test_nothing_above_access_share_is_locked(server, rich) -> None:
+    url = rich(server)
+    with data.reading_session(url) as session:
+        tables = data.list_tables(session)
+        data._lock_tables(session, tables)
+        data.read_large_objects(session)
+        data.read_sequences(session)
+        modes = "SELECT DISTINCT mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'"
+        assert fetch_all(session, modes) == [("AccessShareLock",)]
+    with connect(url, "tests", autocommit=False) as writer:
+        execute(writer, "LOCK TABLE shop.users IN EXCLUSIVE MODE")
+        execute(writer, "INSERT INTO shop.child VALUES (7, 7)")
+        data_fingerprint(url)
+        schema_fingerprint(writer)
+
+
+def test_a_table_that_may_not_be_read_is_an_error_that_names_it(server, rich) -> None:
+    url = rich(server)
+    with pytest.raises(DatabaseError, match=r"shop\.users, .* cannot be read: the role has no SELECT"):
+        data_fingerprint(as_role(url, "lk_reader"))
+
+
+def test_a_table_filtered_by_row_level_security_is_an_error_that_names_it(server, rich) -> None:
+    url = rich(server)
+    run(
+        url,
+        "GRANT USAGE ON SCHEMA shop TO lk_reader; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO lk_reader",
+    )
+    with pytest.raises(DatabaseError, match=r"table shop\.users cannot be read.*row-level security"):
+        data_fingerprint(as_role(url, "lk_reader"), tables=["shop.users", "shop.child"])
+    assert data_fingerprint(as_role(url, "lk_reader"), tables=["shop.child"]).tables["shop.child"].rows == 1
+
+
+def test_an_error_in_any_worker_names_its_table_and_ends_the_others(server, database, monkeypatch) -> None:
+    monkeypatch.setattr(data, "WORKER_BYTES", 1)
+    run(
+        database,
+        "CREATE TABLE a AS SELECT i FROM generate_series(1, 5000) AS i; CREATE TABLE b (i int);"
+        "CREATE ROLE lk_secret; CREATE TABLE c AS SELECT 1 AS i; ALTER TABLE c ENABLE ROW LEVEL SECURITY;"
+        "GRANT SELECT ON a, b, c TO lk_secret",
+    )
+    with pytest.raises(DatabaseError, match=r"table public\.c cannot be read"):
+        data_fingerprint(as_role(database, "lk_secret"), jobs=3)
+    run(database, "DROP OWNED BY lk_secret; DROP ROLE lk_secret")
+
+
+def test_a_role_without_pg_largeobject_gets_the_same_digest_of_large_objects(server, rich) -> None:
+    url = rich(server)
+    run(
+        url,
+        "GRANT SELECT ON LARGE OBJECT 4711 TO lk_reader; GRANT SELECT ON LARGE OBJECT 4712 TO lk_reader",
+    )
+    with data.reading_session(url) as superuser, data.reading_session(as_role(url, "lk_reader")) as reader:
+        assert data.read_large_objects(superuser) == data.read_large_objects(reader)
+    run(url, "REVOKE SELECT ON LARGE OBJECT 4712 FROM lk_reader")
+    with (
+        data.reading_session(as_role(url, "lk_reader")) as reader,
+        pytest.raises(DatabaseError, match=r"large objects cannot be read.*4712"),
+    ):
+        data.read_large_objects(reader)
+
+
+def test_what_a_migration_did_not_add_can_be_compared_row_by_row(server, database) -> None:
+    run(database, "CREATE TABLE t AS SELECT i, i * 2 AS j FROM generate_series(1, 100) AS i")
+    before = data_fingerprint(database)
+    run(database, "ALTER TABLE t ADD COLUMN status text DEFAULT 'new'; CREATE TABLE added (i int)")
+    assert compare_data(before, data_fingerprint(database, like=before)) == []
+    assert compare_data(before, data_fingerprint(database)) == [
+        "unexpected table public.added (0 rows)",
+        "table public.t: unexpected column status",
+    ]
+    run(database, "UPDATE t SET j = CASE i WHEN 1 THEN 4 ELSE 2 END WHERE i < 3")
+    (found,) = compare_data(before, data_fingerprint(database, like=before))
+    assert "exchanged between rows" in found
+
+
+def test_integers_keep_their_digest_when_their_type_grows(server, database) -> None:
+    run(database, "CREATE TABLE t AS SELECT i::int2 AS i FROM generate_series(-100, 100) AS i")
+    before = data_fingerprint(database)
+    for bigger in ("int4", "int8"):
+        run(database, f"ALTER TABLE t ALTER i TYPE {bigger}")
+        assert compare_data(before, data_fingerprint(database)) == []
+
+
+def test_virtual_generated_columns_count_by_value(servers, make_database) -> None:
+    url = make_database(servers(18))
+    run(url, "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a * 2)); INSERT INTO t VALUES (1), (2)")
+    before = data_fingerprint(url)
+    run(url, "ALTER TABLE t ALTER b SET EXPRESSION AS (a * 3)")
+    (found,) = compare_data(before, data_fingerprint(url))
+    assert found == "table public.t: content of column b differs (2 rows on both sides)"
+
+
+def test_xml_and_types_of_extensions_are_hashed_by_their_text(servers, make_database) -> None:
+    url = make_database(servers(15))
+    run(
+        url,
+        "CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE TABLE t (c citext, h hstore, x xml);"
+        "INSERT INTO t VALUES ('A', 'a=>NULL', '<a/>')",
+    )
+    for column, value in (("c", "'a'"), ("h", "'a=>\"NULL\"'"), ("x", "'<a></a>'")):
+        before = data_fingerprint(url)
+        run(url, f"UPDATE t SET {column} = {value}")
+        assert f"column {column} differs" in " ".join(compare_data(before, data_fingerprint(url)))
+    assert not [name for name in schema_of(url).objects.get("function", {}) if "citext" in name]
+
+
+def test_text_that_a_collation_calls_equal_is_different_content(servers, make_database) -> None:
+    url = make_database(servers(15))
+    run(
+        url,
+        "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+        "CREATE TABLE t (a text COLLATE any_case, b varchar(9) COLLATE any_case);"
+        "INSERT INTO t VALUES ('A', 'B')",
+    )
+    before = data_fingerprint(url)
+    run(url, "UPDATE t SET a = 'a', b = 'b'")
+    assert compare_data(before, data_fingerprint(url)) == [
+        "table public.t: content of columns a, b differs (1 row on both sides)"
+    ]
+
+
+def test_the_widest_table_and_a_value_of_30_megabytes_can_be_read(server, database) -> None:
+    columns = ", ".join(f"c{i} int DEFAULT {i}" for i in range(1600))
+    run(database, f"CREATE TABLE wide ({columns}); INSERT INTO wide DEFAULT VALUES")
+    run(
+        database,
+        "CREATE TABLE big (b bytea); ALTER TABLE big ALTER b SET STORAGE EXTERNAL;"
+        "INSERT INTO big VALUES (convert_to(repeat('x', 30000000), 'UTF8'))",
+    )
+    before = data_fingerprint(database)
+    assert len(before.tables["public.wide"].columns) == 1600
+    run(database, "UPDATE big SET b = set_byte(b, 29999999, 0)")
+    assert len(compare_data(before, data_fingerprint(database))) == 1
+
+
+@pytest.fixture
+def pair(server, make_database) -> tuple[URL, URL]:
+    """Two databases with the same table of 5,000 rows."""
+    urls = make_database(server), make_database(server)
+    for url in urls:
+        run(
+            url,
+            "CREATE TABLE t (tenant int, id text, secret text, n numeric, PRIMARY KEY (id, tenant));"
+            "INSERT INTO t SELECT i % 7, 'k' || i, 'hidden', i FROM generate_series(1, 5000) AS i;"
+            "CREATE TABLE keyless AS SELECT i % 10 AS i FROM generate_series(1, 1000) AS i;",
+        )
+    return urls
+
+
+def test_differing_rows_are_named_by_key_and_column_and_nothing_else_is_shown(pair) -> None:
+    before, after = pair
+    run(
+        after,
+        "UPDATE t SET secret = 'leaked' WHERE id = 'k70';"
+        "UPDATE t SET n = 1.0, secret = NULL WHERE id = 'k1';"
+        "DELETE FROM t WHERE id = 'k4000'; INSERT INTO t VALUES (1, 'new', 'hidden', 0)",
+    )
+    found = sample_differences(before, after, "public.t")
+    assert found.changed == {"id=k70, tenant=0": ("secret",), "id=k1, tenant=1": ("secret", "n")}
+    assert found.missing == ("id=k4000, tenant=3",)
+    assert found.unexpected == ("id=new, tenant=1",)
+    assert (found.changed_rows, found.missing_rows, found.unexpected_rows) == ({"secret": 2, "n": 1}, 1, 1)
+    assert found.complete
+    assert "hidden" not in repr(found)
+    assert "leaked" not in repr(found)
+    assert "column n differs in 1 rows, e.g. id=k1, tenant=1" in " ".join(found.sentences())
+
+
+def test_a_lost_column_is_counted_up_to_the_bound(pair) -> None:
+    before, after = pair
+    run(after, "UPDATE t SET secret = NULL")
+    assert sample_differences(before, after, "public.t").changed_rows == {"secret": 5000}
+    some = sample_differences(before, after, "public.t", limit=3, max_rows=100)
+    assert not some.complete
+    assert len(some.changed) == 3
+    assert 0 < some.changed_rows["secret"] <= 101
+
+
+def test_rows_without_a_key_are_counted(pair) -> None:
+    before, after = pair
+    run(after, "DELETE FROM keyless WHERE ctid IN (SELECT min(ctid) FROM keyless GROUP BY i HAVING i < 3)")
+    found = sample_differences(before, after, "public.keyless")
+    assert (found.key, found.missing_rows, found.unexpected_rows) == ((), 3, 0)
+    assert found.sentences() == ["table public.keyless: 3 rows are missing"]
+
+
+def test_sampling_a_table_that_is_not_there_says_where(pair) -> None:
+    with pytest.raises(DatabaseError, match=r"has no table public\.nothing"):
+        sample_differences(*pair, "public.nothing")
+
+
+def test_quoted_names_can_be_sampled(server, make_database) -> None:
+    urls = [make_database(server) for _ in range(2)]
+    for value, url in enumerate(urls):
+        statement = sql.SQL(
+            'CREATE TABLE {t} ("K 1" int PRIMARY KEY, v int); INSERT INTO {t} VALUES (1, {v})'
+        )
+        with connect(url, "tests") as connection:
+            execute(connection, statement.format(t=sql.Identifier('A "b" %'), v=sql.Literal(value)))
+    assert sample_differences(*urls, 'public."A ""b"" %"').changed == {"K 1=1": ("v",)}
