@@ -357,8 +357,7 @@ def resolve(
     source = entry.database_url_env
     values = {
         "name": name,
-        "database_url": entry.database_url
-        or _secret(source or "", "the database URL", url, environ),
+        "database_url": entry.database_url or _secret(source or "", "the database URL", url, environ),
         "scratch_url": _optional_secret(entry.scratch_url_env, "the scratch server's URL", url, environ),
         "maintenance_database": entry.maintenance_database,
         "client_bin_dir": entry.client_bin_dir,
