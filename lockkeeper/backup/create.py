@@ -114,8 +114,10 @@ def create_backup(
 
 
 def _clean_up(storage: Storage, manifest: BackupManifest, error: BaseException) -> None:
-    with contextlib.suppress(StorageError):  # an interrupted upload has left nothing anyway
-        storage.delete(dump_key(manifest.target, manifest.id))
+    key = dump_key(manifest.target, manifest.id)
+    if not (isinstance(error, StorageError) and error.key == key):  # a failed upload has left nothing
+        with contextlib.suppress(StorageError):
+            storage.delete(key)
     note_failure(storage, manifest, redact(str(error)) or type(error).__name__)
 
 
@@ -133,7 +135,7 @@ def _fill(
         key = dump_key(target.name, manifest.id)
         with ThreadPoolExecutor(1, thread_name_prefix="content") as pool:
             beside = pool.submit(_content, target, keeper, facts, run_id)
-            with _ending_on_error(target, keeper, run_id):
+            with _ending_on_error(target, keeper, beside, run_id):
                 dump = stream_dump(
                     target.url,
                     programs,
@@ -174,11 +176,15 @@ def _tell_while_healthy(beside: Future[_Content], progress: ProgressCallback, ho
 
 
 @contextlib.contextmanager
-def _ending_on_error(target: Target, keeper: Connection, run_id: str) -> Iterator[None]:
+def _ending_on_error(
+    target: Target, keeper: Connection, beside: Future[_Content], run_id: str
+) -> Iterator[None]:
     """End the sessions beside the dump when it fails: nobody would wait for their answer."""
     try:
         yield
     except BaseException:
+        if beside.done():
+            beside.result()  # an error there ends the snapshot, and pg_dump with it: it is the cause
         keeper.cancel()
         with (
             contextlib.suppress(DatabaseError),

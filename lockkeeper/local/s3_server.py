@@ -46,8 +46,12 @@ def rclone_program() -> Path:
 
 
 def serve_s3_cmd(program: Path, folder: Path, port: int) -> list[str]:
-    """Return the argv of the server; the keys are not in it."""
-    return [str(program), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--no-cleanup", str(folder)]
+    """Return the argv of the server; the keys are not in it.
+
+    Folders are remembered for a second only: a bucket is a folder that others make beside the server.
+    """
+    options = ["--addr", f"127.0.0.1:{port}", "--no-cleanup", "--dir-cache-time", "1s"]
+    return [str(program), "serve", "s3", *options, str(folder)]
 
 
 class EmbeddedS3:

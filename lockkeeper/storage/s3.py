@@ -38,7 +38,7 @@ MAX_PARTS = 10_000  # AWS, "Amazon S3 multipart upload limits"
 SMALLEST_PART_BYTES = 8 * MIB
 LARGEST_PART_BYTES = 80 * MIB
 STALE_UPLOAD_AGE = timedelta(days=1)
-READ_ATTEMPTS = 4
+ATTEMPTS = 4
 _WORKERS = 2
 _NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
 _BROKEN_READS = (IncompleteReadError, ResponseStreamingError, BotoCoreError, HTTPError, OSError)
@@ -51,19 +51,19 @@ def part_bytes(expected_bytes: int | None) -> int:
     return min(max(rounded, SMALLEST_PART_BYTES), LARGEST_PART_BYTES)
 
 
-def _client(settings: S3StorageSettings) -> S3Client:
+def _client(session: boto3.session.Session, settings: S3StorageSettings, attempts: int) -> S3Client:
     key, secret, token = settings.access_key_id, settings.secret_access_key, settings.session_token
     config = Config(
         connect_timeout=10,
         read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=_WORKERS + 2,
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
         # Services other than AWS refuse the newer checksums; the manifest's sha256 is the proof here.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.session.Session().client(
+    return session.client(
         "s3",
         endpoint_url=settings.endpoint_url,
         region_name=settings.region or ("us-east-1" if settings.endpoint_url else None),
@@ -81,7 +81,9 @@ class S3Storage:
         self.bucket = settings.bucket
         self.prefix = settings.prefix.strip("/")
         with _storage_errors(""):
-            self._s3 = _client(settings)
+            session = boto3.session.Session()  # one, since it caches what is slow to load
+            self._s3 = _client(session, settings, ATTEMPTS)
+            self._once = _client(session, settings, 1)
 
     def describe(self) -> str:
         """Return ``s3://bucket/prefix``."""
@@ -151,16 +153,16 @@ class S3Storage:
     def _abort(self, key: str, upload_id: str) -> None:
         # The first error is the one to tell; what stays is aborted by a later backup.
         with contextlib.suppress(BotoCoreError, ClientError):
-            self._s3.abort_multipart_upload(Bucket=self.bucket, Key=self._key(key), UploadId=upload_id)
+            self._once.abort_multipart_upload(Bucket=self.bucket, Key=self._key(key), UploadId=upload_id)
 
     def _abort_stale_uploads(self, key: str) -> None:
         """Abort what killed processes left of this kind of object; best effort, a courtesy to the bill."""
         family = self._key(key).rsplit("/", 2)[0] + "/"
         with contextlib.suppress(BotoCoreError, ClientError, KeyError):
-            answer = self._s3.list_multipart_uploads(Bucket=self.bucket, Prefix=family)
+            answer = self._once.list_multipart_uploads(Bucket=self.bucket, Prefix=family)
             for upload in answer.get("Uploads", []):
                 if utc_now() - upload["Initiated"] > STALE_UPLOAD_AGE:
-                    self._s3.abort_multipart_upload(
+                    self._once.abort_multipart_upload(
                         Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                     )
 
@@ -186,7 +188,7 @@ class S3Storage:
                         yield chunk
             except _BROKEN_READS as error:
                 attempts += 1
-                if attempts >= READ_ATTEMPTS:
+                if attempts >= ATTEMPTS:
                     message = f"Reading {key!r} from {self.describe()} broke at byte {position}"
                     raise StorageError(f"{message}: {redact(str(error))}", key) from error
             else:

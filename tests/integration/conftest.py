@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
-from lockkeeper.local.s3_server import EmbeddedS3, temporary_s3
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 DEMO = Path(__file__).parents[2] / "migrations"
@@ -31,13 +30,6 @@ def project(tmp_path: Path) -> MakeProject:
         return AlembicSettings(config_file=folder / "alembic.ini", **settings)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS3]:
-    """One S3 server for the session."""
-    with temporary_s3(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture
