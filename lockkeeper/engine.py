@@ -18,10 +18,9 @@ from lockkeeper.errors import (
     LockkeeperError,
     NeedsHumanError,
     RefusedError,
-    StorageError,
     VerificationError,
 )
-from lockkeeper.journal import read_reports, write_report
+from lockkeeper.journal import write_report
 from lockkeeper.models import (
     BackupManifest,
     BackupState,
@@ -36,7 +35,6 @@ from lockkeeper.models import (
 from lockkeeper.monitor import DatabaseMonitor, watching
 from lockkeeper.notices import slack_notice
 from lockkeeper.postgres.connection import connect
-from lockkeeper.postgres.databases import SCRATCH, drop_database, list_leftovers
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.locks import MigrationLock, end_leftover_sessions, migration_lock
 from lockkeeper.preflight import require_preflight, run_preflight
@@ -49,6 +47,7 @@ from lockkeeper.verification import (
     check_models,
     check_revisions,
     check_rules,
+    invalid_objects,
     load_rules,
     require,
     row_counts,
@@ -81,22 +80,11 @@ class Engine:
             self._lock = lock
             try:
                 end_leftover_sessions(maintenance, database, self.run_id)
-                self._drop_leftover_databases()
+                for name in recovery.drop_scratch_databases(self.target):
+                    self._progress("leftovers", f"dropped {name}, which an earlier run left behind")
                 yield
             finally:
                 self._lock = None
-
-    def _drop_leftover_databases(self) -> None:
-        """Drop scratch databases of migrations that were killed: whoever made them held this lock."""
-        with contextlib.suppress(StorageError):  # preflight is about to say what is wrong with it
-            reports = read_reports(open_storage(self.target.storage), self.target.name)
-            killed = {report.run_id for report in reports}
-            server = self.target.scratch_server_url
-            for left in list_leftovers(server, self.target.database):
-                if left.kind == SCRATCH and left.note and left.note.run_id in killed:
-                    with connect(server, "leftovers", run_id=self.run_id) as connection:
-                        drop_database(connection, left.name)
-                    self._progress("leftovers", f"dropped {left.name}, {left.description}")
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """Run all checks; raises PreflightError with every problem at once."""
@@ -168,7 +156,9 @@ class Engine:
         policies = self.target.policies
         checks = [check_revisions(self.current_revisions(), plan)]
         with connect(self.target.url, "verify", run_id=self.run_id) as connection:
-            checks += check_invalid_objects(connection, invalid_objects_of(backup.schema_fingerprint))
+            was = backup.schema_fingerprint
+            invalid_before = invalid_objects(was) if was else frozenset()
+            checks += check_invalid_objects(invalid_before, invalid_objects(schema_fingerprint(connection)))
             before = {name: table.rows for name, table in _tables(backup).items()}
             checks += check_counts(before, row_counts(connection, list(before)))
         rules = load_rules(project.rules_dir)

@@ -25,7 +25,7 @@ def write_report(storage: Storage, report: RunReport) -> None:
 
 def read_reports(storage: Storage, target: str, *, newest: int = 20) -> list[RunReport]:
     """Return the newest reports of a target, newest first; raises StorageError for an unreadable one."""
-    keys = sorted((key for key in storage.list(_folder(target)) if key.endswith(".json")), reverse=True)
+    keys = sorted((found.key for found in storage.list(_folder(target))), reverse=True)
     reports = []
     for key in keys[:newest]:
         try:

@@ -20,6 +20,7 @@ from lockkeeper.models import Check, MigrationPlan
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
 from lockkeeper.postgres.databases import list_leftovers
+from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.postgres.locks import lock_holder
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
@@ -106,7 +107,7 @@ def _check_database(connection: Connection, target: Target) -> list[Check]:
         *_check_disk(target, facts),
         *_check_transactions(connection, target, facts),
         *_check_replication(connection, target),
-        *check_invalid_objects(connection, invalid_objects(connection)),
+        *_check_validity(connection),
     ]
 
 
@@ -126,9 +127,7 @@ def _check_server(facts: Facts) -> list[Check]:
 def _check_privileges(connection: Connection, facts: Facts) -> list[Check]:
     checks = []
     if not facts["owns_database"]:
-        problem = (
-            "the role does not own the database, so it could not swap in a restored copy"
-        )
+        problem = "the role does not own the database, so it could not swap in a restored copy"
         checks.append(failed("privileges", f"{problem}. ALTER DATABASE ... OWNER TO, or use the owner"))
     if not facts["may_end_sessions"]:
         problem = "the role may not end other users' sessions, so a restore could not fence them off"
@@ -136,9 +135,7 @@ def _check_privileges(connection: Connection, facts: Facts) -> list[Check]:
     unreadable = [table for (table,) in fetch_all(connection, named_query("unreadable_tables"), {})]
     if unreadable:
         shown = ", ".join(unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
-        checks.append(
-            failed("privileges", f"{len(unreadable)} relations cannot be read: {shown}")
-        )
+        checks.append(failed("privileges", f"{len(unreadable)} relations cannot be read: {shown}"))
     return checks or [passed("privileges", "the role owns the database and can read all of it")]
 
 
@@ -189,6 +186,12 @@ def _check_replication(connection: Connection, target: Target) -> list[Check]:
         else:
             checks.append(passed("replication", f"{name} is {lag} bytes behind"))
     return checks or [passed("replication", "no standby is attached")]
+
+
+def _check_validity(connection: Connection) -> list[Check]:
+    """Invalid objects from before are no reason to refuse; the migration is only blamed for new ones."""
+    invalid = invalid_objects(schema_fingerprint(connection))
+    return check_invalid_objects(invalid, invalid)
 
 
 def _check_maintenance(target: Target, run_id: str, lock_is_ours: bool) -> list[Check]:

@@ -11,9 +11,10 @@ the report holds the exact command to run next.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -172,6 +173,18 @@ def _log_unexpected(error: BaseException) -> None:
         logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
 
 
+@contextlib.contextmanager
+def _summing_up(record: RunRecord, steps: MigrationSteps) -> Iterator[None]:
+    """Monitor the block; what was seen goes into the report, above all when the block fails."""
+    monitor: Monitor | None = None
+    try:
+        with steps.monitored() as monitor:
+            yield
+    finally:
+        if monitor is not None:
+            record.update(monitor=monitor.summary())
+
+
 @dataclass
 class _Damage:
     """What is known of a failed migration: why, which revisions ran, and whether nothing else can have."""
@@ -225,10 +238,10 @@ class _Run:
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest, applied: list[RevisionTiming]) -> None:
         with self.record.step("migrate") as note:
-            with self.steps.monitored() as monitor:
+            with _summing_up(self.record, self.steps):
                 applied.extend(self.steps.migrate(plan, backup))
+            self.record.update(revisions=tuple(applied))
             note(f"now at {', '.join(plan.after) or 'base'}")
-            self.record.update(revisions=tuple(applied), monitor=monitor.summary())
 
     def verify(self, plan: MigrationPlan, backup: BackupManifest) -> None:
         with self.record.step("verify") as note:

@@ -13,7 +13,7 @@ from psycopg2 import sql
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import ConfigurationError, DatabaseError, VerificationError
-from lockkeeper.models import Check, CheckState, MigrationPlan
+from lockkeeper.models import Check, CheckState, MigrationPlan, SchemaFingerprint
 from lockkeeper.postgres.connection import (
     Connection,
     connect,
@@ -62,14 +62,25 @@ def check_revisions(current: Sequence[str], plan: MigrationPlan) -> Check:
     return failed("revision", f"the database is at revision {here}, expected {there}")
 
 
-def invalid_objects(connection: Connection) -> frozenset[str]:
-    """Name invalid indexes and constraints that are NOT VALID."""
-    return frozenset(str(text) for (text,) in fetch_all(connection, named_query("invalid_objects"), {}))
+def invalid_objects(schema: SchemaFingerprint) -> frozenset[str]:
+    """Name the invalid indexes, and the constraints that are NOT VALID, of a schema."""
+    indexes = schema.objects.get("index", {})
+    constraints = schema.objects.get("constraint", {})
+    found = {
+        f"index {name} is invalid (an interrupted CREATE INDEX CONCURRENTLY?)"
+        for name, index in indexes.items()
+        if not index["valid"]
+    }
+    found |= {
+        f"constraint {name} is NOT VALID"
+        for name, constraint in constraints.items()
+        if not constraint["validated"] and "NOT ENFORCED" not in constraint["definition"]
+    }
+    return frozenset(found)
 
 
-def check_invalid_objects(connection: Connection, before: frozenset[str]) -> list[Check]:
+def check_invalid_objects(before: frozenset[str], now: frozenset[str]) -> list[Check]:
     """Fail for every invalid object that was not there ``before``; mention those that were."""
-    now = invalid_objects(connection)
     checks = [failed("validity", text) for text in sorted(now - before)]
     checks += [warned("validity", f"{text}, as it was before") for text in sorted(now & before)]
     return checks or [passed("validity", "every index is valid and every constraint is validated")]

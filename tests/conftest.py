@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from lockkeeper.errors import ConnectionLostError
 from lockkeeper.local.postgres_server import EmbeddedPostgres, available_bin_dirs, temporary_postgres
 from lockkeeper.local.s3_server import EmbeddedS3, temporary_s3
-from lockkeeper.postgres.connection import connect, execute, scratch_name
+from lockkeeper.postgres.connection import connect, execute
 
 DEFAULT_MAJOR = 16
 MAJORS = sorted(major for major in available_bin_dirs() if major >= 14)
@@ -66,7 +69,7 @@ def make_database() -> Iterator[Callable[..., URL]]:
     made: list[tuple[URL, str]] = []
 
     def make(server: EmbeddedPostgres, name: str | None = None) -> URL:
-        name = name or scratch_name("test", "t")
+        name = name or f"test_{uuid.uuid4().hex[:12]}"
         with connect(server.url(), "tests") as connection:
             execute(connection, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         made.append((server.url(), name))
@@ -74,7 +77,8 @@ def make_database() -> Iterator[Callable[..., URL]]:
 
     yield make
     for url, name in made:
-        with connect(url, "tests") as connection:
+        # A server of the test's own may be gone already, and its databases with it.
+        with contextlib.suppress(ConnectionLostError), connect(url, "tests") as connection:
             statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             execute(connection, statement)
 

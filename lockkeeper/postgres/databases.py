@@ -216,7 +216,7 @@ def list_leftovers(server_url: URL, database: str | None = None) -> list[Leftove
         note = Note.parse(comment)
         kind = note.lockkeeper if note else _kind_by_name(name)
         source = note.database if note else _OWN_SUFFIX.sub("", name)
-        if kind not in (SCRATCH, QUARANTINE):
+        if kind not in (SCRATCH, QUARANTINE) or name == database:
             continue
         if database in (None, source) or (note is None and str(database).startswith(source)):
             found.append(Leftover(name, kind, note, sessions))

@@ -11,19 +11,22 @@ from lockkeeper.postgres.fence import find_fenced, unfence
 def drop_scratch_databases(target: Target, run_id: str | None = None) -> list[str]:
     """Drop the target's scratch databases on both of its servers; returns their names.
 
-    Quarantined databases are never touched. The caller holds the migration lock, so that no other run's
-    scratch database is in use.
+    Quarantined databases are never touched, nor is a scratch database of another run that somebody is
+    connected to: backups are verified without the migration lock, and may be at it.
 
     Args:
         target: whose.
-        run_id: only those of this run; None drops those of every run, and those without a note.
+        run_id: only those of this run; None drops those of every run. A database without our note is never
+            dropped, whatever its name.
     """
     dropped = []
     for url in {target.maintenance_url, target.scratch_server_url}:
         wanted = [
             left
             for left in list_leftovers(url, target.database)
-            if left.kind == SCRATCH and (run_id is None or (left.note and left.note.run_id == run_id))
+            if left.kind == SCRATCH
+            and left.note
+            and (left.sessions == 0 if run_id is None else left.note.run_id == run_id)
         ]
         if wanted:
             with connect(url, "leftovers", run_id=run_id) as connection:

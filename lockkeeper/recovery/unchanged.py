@@ -15,8 +15,9 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.backup.counters import read_counters
 from lockkeeper.models import BackupManifest, RevisionTiming
-from lockkeeper.postgres.connection import Connection, connect, fetch_all, named_query
+from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import data_fingerprint
+from lockkeeper.postgres.layout import read_layout
 
 Counters = tuple[int, int, int]
 
@@ -79,13 +80,6 @@ class Judged(NamedTuple):
     equal: int
     written: int
     findings: tuple[str, ...]
-
-
-def read_layout(connection: Connection) -> dict[str, str]:
-    """Return table -> its file and column numbers, as ``BackupManifest.layout`` keeps them."""
-    return {
-        str(table): str(layout) for table, layout in fetch_all(connection, named_query("table_layout"), {})
-    }
 
 
 def judge_tables(

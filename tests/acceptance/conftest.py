@@ -8,12 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from lockkeeper.postgres.fingerprint import (
-    compare_data,
-    compare_schemas,
-    data_fingerprint,
-    schema_fingerprint,
-)
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
@@ -21,6 +15,12 @@ from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, S
 from lockkeeper.engine import Engine
 from lockkeeper.models import DataFingerprint, RunReport, SchemaFingerprint
 from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.postgres.fingerprint import (
+    compare_data,
+    compare_schemas,
+    data_fingerprint,
+    schema_fingerprint,
+)
 from lockkeeper.record import new_run_id
 from lockkeeper.runbook import MigrationRequest, run_migration
 

@@ -52,7 +52,7 @@ def rungs(report) -> list[tuple[str, bool]]:
     return [(attempt.rung, attempt.succeeded) for attempt in report.recovery]
 
 
-class CountingEngine(Engine):
+class MeddlingEngine(Engine):
     """Runs ``between`` after the verified backup and before the first change."""
 
     between = staticmethod(lambda shop: None)
@@ -64,14 +64,14 @@ class CountingEngine(Engine):
 
 
 def engine_with(shop, action) -> type[Engine]:
-    return type("Engine", (CountingEngine,), {"between": staticmethod(action), "shop": shop})
+    return type("Engine", (MeddlingEngine,), {"between": staticmethod(action), "shop": shop})
 
 
 def test_without_a_fault_the_database_equals_after(shop) -> None:
     shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
     report = shop.migrate()
-    assert (report.outcome, report.error) == (Outcome.SUCCEEDED, None)
-    assert shop.differences() == ["column public.users.status is unexpected"] or len(shop.differences()) >= 1
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    assert any("public.users.status" in difference for difference in shop.differences())
     assert [step.name for step in report.steps] == [
         "preflight",
         "backup",
@@ -157,10 +157,19 @@ def test_a_later_revision_that_fails_takes_the_earlier_ones_back(shop) -> None:
     assert_as_before(shop)
 
 
-def test_an_emptied_table_is_noticed_and_restored(shop) -> None:
+def test_an_emptied_table_is_noticed_and_a_human_decides(shop) -> None:
+    """PostgreSQL does not count what TRUNCATE removes, so nobody can prove that no write went with it."""
     shop.add_revision("r1", 'op.execute("TRUNCATE orders")')
     report = shop.migrate()
     assert "public.orders had 1000 rows and is empty" in report.error
+    assert report.outcome is Outcome.NEEDS_HUMAN
+    assert report.next_command == f"lockkeeper restore shop {report.backup_id} --accept-loss"
+
+
+def test_an_emptied_table_is_restored_under_the_policy_accept_loss(shop) -> None:
+    shop.with_policies(recovery="accept-loss")
+    shop.add_revision("r1", 'op.execute("TRUNCATE orders")')
+    report = shop.migrate()
     assert rungs(report)[-1] == ("restore", True)
     assert_as_before(shop)
 
@@ -329,7 +338,11 @@ def test_under_the_policy_accept_loss_the_restore_runs_and_keeps_the_failed_data
     report = shop.migrate(engine_type=engine_with(shop, write))
     assert report.outcome is Outcome.RECOVERED
     assert_as_before(shop)
-    with connect(shop.url.set(database=report.restore.quarantine_database), "tests") as connection:
+    quarantine = report.restore.quarantine_database
+    with connect(shop.target.maintenance_url, "tests") as connection:
+        opening = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(quarantine))
+        execute(connection, opening)
+    with connect(shop.url.set(database=quarantine), "tests") as connection:
         assert fetch_value(connection, "SELECT note FROM orders WHERE id = 5000") == "acknowledged"
 
 
@@ -413,6 +426,8 @@ def test_a_damaged_backup_is_noticed_before_anything_is_migrated(shop, engine_ty
 def test_a_full_disk_under_the_scratch_database_changes_nothing(server_folder, make_shop) -> None:
     with (
         temporary_postgres(server_folder / "shop") as own,
+        # PostgreSQL reports a file-size limit as it reports a full disk: "could not extend file".
+        limited_file_size(20 * 2**20),
         temporary_postgres(server_folder / "scratch") as scratch,
     ):
         scratch_url = scratch.url().render_as_string(hide_password=False)
@@ -421,13 +436,21 @@ def test_a_full_disk_under_the_scratch_database_changes_nothing(server_folder, m
             execute(connection, "CREATE TABLE big AS SELECT repeat('x', 1900) FROM generate_series(1, 20000)")
         shop.remember()
         shop.add_revision("r1", ADD_STATUS)
-        # PostgreSQL reports a file-size limit as it reports a full disk: "could not extend file".
-        limit = 20 * 2**20
-        resource.prlimit(scratch.pid, resource.RLIMIT_FSIZE, (limit, limit))
         report = shop.migrate()
         assert report.outcome is Outcome.UNCHANGED
         assert "could not extend file" in report.error
         assert_as_before(shop)
+
+
+@contextmanager
+def limited_file_size(limit: int) -> Iterator[None]:
+    """Limit the size of files that this process and the servers started in the block can write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class InterruptedEngine(Engine):
