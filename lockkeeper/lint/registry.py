@@ -1,0 +1,92 @@
+"""The names of all rules, with what each is about (docs/lint.md shows the same), and squawk's for them."""
+
+from __future__ import annotations
+
+KNOWN_RULES: dict[str, str] = {
+    # blocks readers or writers
+    "index-without-concurrently": "CREATE INDEX locks writers out",
+    "drop-index-without-concurrently": "DROP INDEX locks everybody out",
+    "reindex-without-concurrently": "REINDEX locks writers out",
+    "check-without-not-valid": "ADD CHECK reads the table under ACCESS EXCLUSIVE",
+    "foreign-key-without-not-valid": "ADD FOREIGN KEY reads the table while both refuse writes",
+    "unique-without-index": "ADD UNIQUE builds an index under ACCESS EXCLUSIVE",
+    "primary-key-without-index": "ADD PRIMARY KEY builds an index under ACCESS EXCLUSIVE",
+    "exclusion-constraint": "EXCLUDE builds an index under ACCESS EXCLUSIVE",
+    "validate-in-same-transaction": "VALIDATE while the lock of ADD CONSTRAINT is still held",
+    "set-not-null-without-check": "SET NOT NULL reads the table under ACCESS EXCLUSIVE",
+    "column-type-change": "ALTER COLUMN TYPE rewrites the table",
+    "add-column-rewrite": "ADD COLUMN with a volatile default, serial, identity or stored expression",
+    "table-rewrite": "VACUUM FULL, CLUSTER, SET LOGGED, SET TABLESPACE, SET EXPRESSION",
+    "refresh-without-concurrently": "REFRESH MATERIALIZED VIEW locks readers out",
+    "lock-table": "LOCK TABLE in a mode that writers wait for",
+    "attach-partition-without-check": "ATTACH PARTITION reads the partition under ACCESS EXCLUSIVE",
+    "detach-partition-without-concurrently": "DETACH PARTITION locks the whole partitioned table",
+    "lock-held-while-scanning": "A table is read while the transaction holds ACCESS EXCLUSIVE on it",
+    "domain-constraint": "Constraints of domains are checked with all their tables locked",
+    "whole-table-write": "UPDATE or DELETE over a whole table in one go",
+    "write-with-ddl": "Many rows are written while ACCESS EXCLUSIVE is held",
+    # breaks the running application, or loses data
+    "add-required-column": "NOT NULL without default: the old version's INSERTs fail",
+    "add-json-column": "json has no equality: SELECT DISTINCT fails",
+    "drop-column": "DROP COLUMN",
+    "drop-table": "DROP TABLE",
+    "drop-object": "DROP of a view, function, schema, ...",
+    "drop-not-null": "Readers may meet NULL",
+    "rename-column": "RENAME COLUMN",
+    "rename-table": "RENAME or SET SCHEMA of a table or view",
+    "rename-object": "RENAME of a schema, type, function, enum value, ...",
+    "truncate": "TRUNCATE",
+    "disable-trigger": "DISABLE TRIGGER or RULE",
+    "create-trigger": "A trigger's errors are the application's",
+    "row-security": "Row security without a policy, or switched off",
+    "revoke": "REVOKE",
+    "session-replication-role": "Switches triggers and foreign keys off",
+    "sequence-restart": "A sequence is set back",
+    "publication-for-all-tables": "Writes fail on tables without a key",
+    "no-lock-timeout": "SET lock_timeout = 0",
+    # transactions
+    "not-in-transaction": "CONCURRENTLY and its like inside a transaction",
+    "enum-value-in-same-transaction": "A new enum value is used before the commit",
+    "explicit-commit": "COMMIT as text",
+    "partial-commit": "Autocommit after changes in the same revision",
+    # about the lint itself
+    "could-not-check": "What could not be read",
+    "exemption-without-reason": "An exemption must say why",
+    "unknown-rule": "An exemption names no rule",
+    "unused-exemption": "An exemption that nothing needs",
+}
+
+# squawk's rule -> ours. The first is the name that its finding gets; any of them, raised or cleared by the
+# rules here, answers it. Rules that are not listed are about style, or about what Lockkeeper does anyway
+# (lock_timeout and statement_timeout are set on the migration's session).
+SQUAWK_RULES: dict[str, tuple[str, ...]] = {
+    "adding-field-with-default": ("add-column-rewrite",),
+    "adding-foreign-key-constraint": ("foreign-key-without-not-valid",),
+    "adding-not-nullable-field": ("set-not-null-without-check", "add-required-column"),
+    "adding-primary-key-constraint": ("primary-key-without-index", "add-column-rewrite"),
+    "adding-serial-primary-key-field": ("primary-key-without-index", "add-column-rewrite"),
+    "adding-required-field": ("add-required-column", "add-column-rewrite"),
+    "ban-alter-domain-with-add-constraint": ("domain-constraint",),
+    "ban-concurrent-index-creation-in-transaction": ("not-in-transaction",),
+    "ban-drop-column": ("drop-column",),
+    "ban-drop-database": ("drop-object",),
+    "ban-drop-table": ("drop-table",),
+    "ban-truncate-cascade": ("truncate",),
+    "changing-column-type": ("column-type-change",),
+    "constraint-missing-not-valid": (
+        "check-without-not-valid",
+        "foreign-key-without-not-valid",
+        "set-not-null-without-check",
+        "unique-without-index",
+        "primary-key-without-index",
+        "exclusion-constraint",
+        "validate-in-same-transaction",
+    ),
+    "disallowed-unique-constraint": ("unique-without-index", "exclusion-constraint"),
+    "renaming-column": ("rename-column",),
+    "renaming-table": ("rename-table", "rename-object"),
+    "require-concurrent-index-creation": ("index-without-concurrently",),
+    "require-concurrent-index-deletion": ("drop-index-without-concurrently", "drop-object"),
+    "require-concurrent-partition-detach": ("detach-partition-without-concurrently",),
+    "require-concurrent-reindex": ("reindex-without-concurrently",),
+}

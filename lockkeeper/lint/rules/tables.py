@@ -1,0 +1,232 @@
+"""ALTER TABLE's other actions, and statements that lock, rewrite or empty a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from postgast import pg_query_pb2 as pb
+
+from lockkeeper.lint.known import shown
+from lockkeeper.lint.names import Name, of_relation, quoted
+from lockkeeper.lint.parsing import Node, rewrite
+from lockkeeper.lint.rules import columns, constraints
+from lockkeeper.lint.verdicts import AUTOCOMMIT, Scene, Verdict, cleared, judges, steps, warning
+
+_ACTIONS: dict[int, Callable[[Name, Node, Scene], Iterator[Verdict]]] = {
+    pb.AT_AddColumn: columns.add_column,
+    pb.AT_SetNotNull: columns.set_not_null,
+    pb.AT_AlterColumnType: columns.change_type,
+    pb.AT_DropColumn: columns.drop_column,
+    pb.AT_DropNotNull: columns.loosen,
+    pb.AT_SetExpression: columns.set_expression,
+    pb.AT_AddConstraint: constraints.add_constraint,
+    pb.AT_ValidateConstraint: constraints.validate,
+}
+_REWRITES = {
+    pb.AT_SetLogged: "SET LOGGED",
+    pb.AT_SetUnLogged: "SET UNLOGGED",
+    pb.AT_SetTableSpace: "SET TABLESPACE",
+    pb.AT_SetAccessMethod: "SET ACCESS METHOD",
+}
+_DISABLE = frozenset({
+    pb.AT_DisableTrig, pb.AT_DisableTrigAll, pb.AT_DisableTrigUser, pb.AT_DisableRule,
+})  # fmt: skip
+_TABLES = frozenset({pb.OBJECT_TABLE, pb.OBJECT_FOREIGN_TABLE, pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, 0})
+# Modes of LOCK TABLE that conflict with an INSERT's, and their names.
+_SHARE_LOCK = 5
+_LOCK_MODES = {5: "SHARE", 6: "SHARE ROW EXCLUSIVE", 7: "EXCLUSIVE", 8: "ACCESS EXCLUSIVE"}
+
+
+@judges("alter_table_stmt")
+def alter_table(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """Judge every action of an ALTER TABLE."""
+    table = of_relation(node.relation)
+    for each in node.cmds:
+        command = each.alter_table_cmd
+        if node.objtype == pb.OBJECT_TYPE:
+            yield from _composite(table, command)
+        elif node.objtype in _TABLES:
+            action = _ACTIONS.get(command.subtype, _other)
+            yield from action(table, command, scene)
+        elif command.subtype in _REWRITES:
+            yield from _other(table, command, scene)
+
+
+def _other(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
+    subtype = command.subtype
+    if subtype in _REWRITES:
+        yield scene.unless_harmless(table, Verdict(
+            "table-rewrite",
+            f"{_REWRITES[subtype]} writes all of {table} again under ACCESS EXCLUSIVE: nobody reads or "
+            "writes it meanwhile.",
+            f"-- make a new table beside {table}, fill it in batches, and let it take the name",
+        ))  # fmt: skip
+    elif subtype == pb.AT_AttachPartition:
+        yield from _attach(table, getattr(command, "def").partition_cmd, scene)
+    elif subtype == pb.AT_DetachPartition and not getattr(command, "def").partition_cmd.concurrent:
+        partition = of_relation(getattr(command, "def").partition_cmd.name)
+        yield scene.unless_new(table, Verdict(
+            "detach-partition-without-concurrently",
+            f"DETACH PARTITION takes ACCESS EXCLUSIVE on {table}, with all its partitions behind it.",
+            steps(
+                f"-- outside of a transaction ({AUTOCOMMIT}):",
+                f"ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY;",
+            ),
+        ))  # fmt: skip
+    elif subtype in _DISABLE:
+        what = quoted(command.name) if command.name else "triggers"
+        yield scene.unless_new(table, Verdict(
+            "disable-trigger",
+            f"While {what} of {table} is disabled, rows of the running application get past it (foreign keys "
+            "and dual writes are triggers, too). Takes SHARE ROW EXCLUSIVE until the commit.",
+            "-- let the trigger's function ask for a setting that the migration makes with SET LOCAL",
+        ))  # fmt: skip
+    else:
+        yield from _row_security(table, subtype, scene)
+
+
+def _row_security(table: Name, subtype: int, scene: Scene) -> Iterator[Verdict]:
+    has_policy = ("policy", scene.known.key(table)) in scene.known.made_in_revision
+    if subtype in (pb.AT_EnableRowSecurity, pb.AT_ForceRowSecurity) and not has_policy:
+        yield scene.unless_new(table, Verdict(
+            "row-security",
+            f"Row security without a policy hides every row of {table} from everybody but its owner.",
+            steps(f"CREATE POLICY ... ON {table} ...; -- in the same transaction, before:",
+                  f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"),
+        ))  # fmt: skip
+    elif subtype == pb.AT_DisableRowSecurity:
+        yield scene.unless_new(table, Verdict(
+            "row-security",
+            f"Every role with privileges on {table} sees and changes all its rows from now on.",
+            f"-- keep row security, with a policy that says so: CREATE POLICY ... ON {table} USING (true);",
+        ))  # fmt: skip
+
+
+def _composite(name: Name, command: Node) -> Iterator[Verdict]:
+    if command.subtype in (pb.AT_DropColumn, pb.AT_AlterColumnType):
+        yield Verdict(
+            "column-type-change",
+            f"Columns of the composite type {name} are rewritten or lose an attribute while in use.",
+            f"-- make a new type beside {name} and move the columns over",
+        )
+
+
+def _attach(table: Name, partition: Node, scene: Scene) -> Iterator[Verdict]:
+    rule, child = "attach-partition-without-check", of_relation(partition.name)
+    bounds = [shown(each) for each in (*partition.bound.lowerdatums, *partition.bound.upperdatums)]
+    bounds += [shown(each) for each in partition.bound.listdatums]
+    checks = scene.known.checks.get(scene.known.key(child), ())
+    if bounds and any(c.validated and all(b in c.expression for b in bounds) for c in checks):
+        yield cleared(rule, f"a validated CHECK of {child} says so already")
+        return
+    reason = scene.known.harmless_because(child)
+    if reason is not None:
+        yield cleared(rule, reason)
+        return
+    check = quoted(f"{child.name}_bounds")
+    yield Verdict(
+        rule,
+        f"ATTACH PARTITION reads all of {child} under ACCESS EXCLUSIVE on it (and the DEFAULT partition of "
+        f"{table}, if there is one).",
+        steps(
+            f"ALTER TABLE {child} ADD CONSTRAINT {check} CHECK (...) NOT VALID; -- NOT NULL and the bounds",
+            "-- in a later transaction (a revision of its own):",
+            f"ALTER TABLE {child} VALIDATE CONSTRAINT {check};",
+            f"ALTER TABLE {table} ATTACH PARTITION {child} ...;",
+        ),
+    )
+
+
+@judges("truncate_stmt")
+def truncate(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """TRUNCATE: gone, and nobody reads meanwhile."""
+    for each in node.relations:
+        table = of_relation(each.range_var)
+        more = (
+            " CASCADE empties every table that refers to it, too." if node.behavior == pb.DROP_CASCADE else ""
+        )
+        yield scene.unless_new(table, Verdict(
+            "truncate",
+            f"Every row of {table} is gone, under ACCESS EXCLUSIVE.{more}",
+            f"-- delete what is meant in batches: DELETE FROM {table} WHERE id BETWEEN ... AND ...;",
+        ))  # fmt: skip
+
+
+@judges("lock_stmt")
+def lock_table(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """LOCK TABLE: in all modes that an INSERT waits for."""
+    if node.mode < _SHARE_LOCK:
+        return
+    for each in node.relations:
+        table = of_relation(each.range_var)
+        yield scene.unless_harmless(table, Verdict(
+            "lock-table",
+            f"{_LOCK_MODES[node.mode]} on {table} until the transaction ends: writers wait"
+            + (", readers, too." if node.mode == max(_LOCK_MODES) else "."),
+            f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE; -- keeps other migrations out, nobody else",
+        ))  # fmt: skip
+
+
+@judges("cluster_stmt")
+def cluster(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """CLUSTER rewrites."""
+    table = of_relation(node.relation)
+    subject = str(table) or "every clustered table"
+    yield scene.unless_harmless(table, Verdict(
+        "table-rewrite",
+        f"CLUSTER rewrites {subject} under ACCESS EXCLUSIVE: nobody reads or writes meanwhile.",
+        f"-- pg_repack or pg_squeeze reorder {subject} beside the application",
+    ))  # fmt: skip
+
+
+@judges("vacuum_stmt")
+def vacuum_full(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """VACUUM FULL rewrites; VACUUM and ANALYZE hold nobody up."""
+    options = {each.def_elem.defname for each in node.options}
+    tables = [of_relation(each.vacuum_relation.relation) for each in node.rels] or [Name("", "")]
+    for table in tables if node.is_vacuumcmd and "full" in options else ():
+        subject = str(table) or "every table"
+        yield scene.unless_harmless(table, Verdict(
+            "table-rewrite",
+            f"VACUUM FULL rewrites {subject} under ACCESS EXCLUSIVE: nobody reads or writes meanwhile.",
+            f"VACUUM {table}".strip() + "; -- or pg_repack, where the space must go back",
+        ))  # fmt: skip
+
+
+@judges("refresh_mat_view_stmt")
+def refresh(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """REFRESH MATERIALIZED VIEW without CONCURRENTLY locks readers out."""
+    view = of_relation(node.relation)
+    if node.concurrent:
+        return
+    copy = pb.RefreshMatViewStmt()
+    copy.CopyFrom(node)
+    copy.concurrent, copy.skip_data = True, False
+    yield scene.unless_harmless(view, Verdict(
+        "refresh-without-concurrently",
+        f"ACCESS EXCLUSIVE on {view} while its query runs: nobody reads it meanwhile.",
+        rewrite("refresh_mat_view_stmt", copy) + f"; -- needs a UNIQUE index on {view}",
+    ))  # fmt: skip
+
+
+@judges("create_trig_stmt")
+def create_trigger(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """CREATE TRIGGER is quick, but its function runs in every transaction of the application from then on."""
+    table = of_relation(node.relation)
+    yield scene.unless_new(table, warning(
+        "create-trigger",
+        f"From the commit on {quoted(node.trigname)} runs inside the application's writes to {table}: an "
+        "error in it is theirs. Takes SHARE ROW EXCLUSIVE until the commit.",
+        "-- qualify every name in its function, set its search_path, and commit at once",
+    ))  # fmt: skip
+
+
+@judges("rule_stmt")
+def create_rule(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """CREATE RULE changes the application's statements."""
+    table = of_relation(node.relation)
+    yield scene.unless_new(table, warning(
+        "create-trigger",
+        f"The rule {quoted(node.rulename)} rewrites the application's statements on {table}.",
+        "-- a trigger says the same with fewer surprises",
+    ))  # fmt: skip
