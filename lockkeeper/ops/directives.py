@@ -1,0 +1,245 @@
+"""Autogenerate with online operations: give ``online_directives`` to Alembic in env.py.
+
+    context.configure(..., process_revision_directives=lockkeeper.ops.online_directives)
+
+What touches a table that exists already becomes online; what concerns a table made or dropped in the same
+revision stays as it is, since nobody uses it yet (any more). Online operations come first, because they
+commit. A foreign key to a table that is only being made needs that table first: then two revisions are
+written, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import MigrateOperation, ops
+from alembic.runtime.migration import MigrationContext
+from alembic.util import rev_id
+
+from lockkeeper.ops import operations as online
+
+IMPORT = "import lockkeeper.ops  # noqa: F401"
+_Table = tuple[str | None, str]
+_CONCURRENTLY = "postgresql_concurrently"
+
+
+def online_directives(
+    context: MigrationContext, revision: Any, directives: list[ops.MigrationScript]
+) -> None:
+    """Rewrite generated revisions in place; on other databases than PostgreSQL leave them alone."""
+    if context.dialect.name != "postgresql" or context.opts.get("render_as_batch"):
+        return
+    written: list[ops.MigrationScript] = []
+    for script in directives:
+        written += _rewrite(script)
+    directives[:] = written
+
+
+def _rewrite(script: ops.MigrationScript) -> list[ops.MigrationScript]:
+    """Return the script, or two: tables first when an online operation needs them."""
+    scripts = [script]
+    for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
+        first = _online_first(upgrade)
+        needed = _made(upgrade) & _referred(first)
+        if needed and len(script.upgrade_ops_list) == 1:
+            scripts = [_tables_apart(script, upgrade, downgrade), script]
+        _online_first(downgrade)
+    return scripts
+
+
+def _online_first(container: ops.OpContainer) -> list[MigrateOperation]:
+    """Convert the container's operations and sort them; return the online ones."""
+    private = _made(container) | _dropped(container)
+    converted = [new for each in _flat(container.ops) for new in _convert(each, private)]
+    first: list[MigrateOperation] = [each for each in converted if isinstance(each, online.Online)]
+    container.ops[:] = first + [each for each in converted if not isinstance(each, online.Online)]
+    return first
+
+
+def _flat(operations: Iterable[MigrateOperation]) -> Iterable[MigrateOperation]:
+    for each in operations:
+        if isinstance(each, ops.OpContainer):
+            yield from _flat(each.ops)
+        else:
+            yield each
+
+
+def _made(container: ops.OpContainer) -> set[_Table]:
+    return {(op.schema, op.table_name) for op in _flat(container.ops) if isinstance(op, ops.CreateTableOp)}
+
+
+def _dropped(container: ops.OpContainer) -> set[_Table]:
+    return {(op.schema, op.table_name) for op in _flat(container.ops) if isinstance(op, ops.DropTableOp)}
+
+
+def _referred(operations: Iterable[MigrateOperation]) -> set[_Table]:
+    return {
+        (op.kw.get("referent_schema"), op.referent_table)
+        for op in operations
+        if isinstance(op, ops.CreateForeignKeyOp)
+    }
+
+
+def _tables_apart(
+    script: ops.MigrationScript, upgrade: ops.UpgradeOps, downgrade: ops.DowngradeOps
+) -> ops.MigrationScript:
+    """Take what makes the new tables (and what drops them again) out into a revision before this one."""
+    tables = _made(upgrade)
+    earlier = ops.MigrationScript(
+        rev_id(), ops.UpgradeOps(_take(upgrade, tables)), ops.DowngradeOps(_take(downgrade, tables)),
+        message=f"{script.message or 'new tables'} (new tables)", imports=set(script.imports),
+        head=script.head, splice=script.splice, branch_label=script.branch_label,
+        version_path=script.version_path, depends_on=script.depends_on,
+    )  # fmt: skip
+    script.head, script.splice, script.branch_label, script.depends_on = earlier.rev_id, False, None, None
+    return earlier
+
+
+def _take(container: ops.OpContainer, tables: set[_Table]) -> list[MigrateOperation]:
+    everything = list(_flat(container.ops))
+    taken = [each for each in everything if _table_of(each) in tables]
+    container.ops[:] = [each for each in everything if _table_of(each) not in tables]
+    return taken
+
+
+def _table_of(operation: MigrateOperation) -> _Table | None:
+    if isinstance(operation, ops.CreateForeignKeyOp):
+        return operation.kw.get("source_schema"), operation.source_table
+    name = getattr(operation, "table_name", None)
+    return (getattr(operation, "schema", None), name) if name else None
+
+
+# -- one operation ----------------------------------------------------------------------------------------
+
+
+def _convert(operation: MigrateOperation, private: set[_Table]) -> Sequence[MigrateOperation]:
+    """Return what stands for the operation: online, unless its table is nobody's yet."""
+    converter = _CONVERTERS.get(type(operation))
+    if converter is None or _table_of(operation) in private:
+        return [operation]
+    return converter(operation)
+
+
+def _create_index(op: Any) -> Sequence[MigrateOperation]:
+    kw = {name: value for name, value in op.kw.items() if name != _CONCURRENTLY}
+    new = online.CreateIndexOnlineOp(
+        op.index_name, op.table_name, op.columns, schema=op.schema, unique=op.unique, **kw
+    )
+    return [new]
+
+
+def _drop_index(op: Any) -> Sequence[MigrateOperation]:
+    return [online.DropIndexOnlineOp(op.index_name, op.table_name, schema=op.schema, _reverse=op._reverse)]
+
+
+def _foreign_key(op: Any) -> Sequence[MigrateOperation]:
+    if not op.constraint_name:
+        return [op]
+    new = online.AddForeignKeyOnlineOp(
+        op.constraint_name, op.source_table, op.referent_table, op.local_cols, op.remote_cols, **op.kw
+    )
+    return [new]
+
+
+def _check(op: Any) -> Sequence[MigrateOperation]:
+    if not op.constraint_name:
+        return [op]
+    return [
+        online.AddCheckOnlineOp(op.constraint_name, op.table_name, op.condition, schema=op.schema, **op.kw)
+    ]
+
+
+def _unique(op: Any) -> Sequence[MigrateOperation]:
+    if not op.constraint_name:
+        return [op]
+    return [
+        online.AddUniqueOnlineOp(op.constraint_name, op.table_name, op.columns, schema=op.schema, **op.kw)
+    ]
+
+
+def _drop_constraint(op: Any) -> Sequence[MigrateOperation]:
+    if not op.constraint_name:
+        return [op]
+    new = online.DropConstraintOnlineOp(
+        op.constraint_name, op.table_name, type_=op.constraint_type, schema=op.schema, _reverse=op._reverse
+    )
+    return [new]
+
+
+def _add_column(op: Any) -> Sequence[MigrateOperation]:
+    if op.column.foreign_keys or op.column.computed is not None or op.column.identity is not None:
+        return [op]
+    return [online.AddColumnOnlineOp(op.table_name, op.column, schema=op.schema, **op.kw)]
+
+
+def _drop_column(op: Any) -> Sequence[MigrateOperation]:
+    return [online.DropColumnOnlineOp(op.table_name, op.column_name, schema=op.schema, _reverse=op._reverse)]
+
+
+def _alter_column(op: Any) -> Sequence[MigrateOperation]:
+    """Only the change of NULL is taken out; what else the operation changes stays Alembic's."""
+    if op.modify_nullable is None:
+        return [op]
+    kind = online.DropNotNullOnlineOp if op.modify_nullable else online.SetNotNullOnlineOp
+    existing = {name: getattr(op, name) for name in _EXISTING}
+    new = kind(
+        op.table_name, op.column_name, schema=op.schema, modify_nullable=op.modify_nullable, **existing
+    )
+    op.modify_nullable, op.existing_nullable = None, op.modify_nullable
+    return [new, op] if op.has_changes() else [new]
+
+
+_EXISTING = ("existing_type", "existing_server_default", "existing_nullable", "existing_comment")
+_CONVERTERS: dict[type, Callable[[Any], Sequence[MigrateOperation]]] = {
+    ops.CreateIndexOp: _create_index,
+    ops.DropIndexOp: _drop_index,
+    ops.CreateForeignKeyOp: _foreign_key,
+    ops.CreateCheckConstraintOp: _check,
+    ops.CreateUniqueConstraintOp: _unique,
+    ops.DropConstraintOp: _drop_constraint,
+    ops.AddColumnOp: _add_column,
+    ops.DropColumnOp: _drop_column,
+    ops.AlterColumnOp: _alter_column,
+}
+
+
+# -- rendering --------------------------------------------------------------------------------------------
+
+
+def _render_as_alembic_does(kind: type, theirs: type, their_name: str, our_name: str) -> None:
+    """Render with Alembic's own renderer, whose arguments ours take too, under our name."""
+    standard = renderers.dispatch(theirs)
+
+    @renderers.dispatch_for(kind, replace=True)
+    def _render(autogen_context: AutogenContext, op: MigrateOperation) -> list[str]:
+        autogen_context.imports.add(IMPORT)
+        rendered = standard(autogen_context, op)
+        lines = [rendered] if isinstance(rendered, str) else list(rendered)
+        return [line.replace(f"{their_name}(", f"{our_name}(", 1) for line in lines]
+
+
+def _render_not_null(kind: type, our_name: str) -> None:
+    @renderers.dispatch_for(kind, replace=True)
+    def _render(autogen_context: AutogenContext, op: ops.AlterColumnOp) -> str:
+        autogen_context.imports.add(IMPORT)
+        prefix = autogen_context.opts["alembic_module_prefix"] or ""
+        schema = f", schema={str(op.schema)!r}" if op.schema else ""
+        return f"{prefix}{our_name}({str(op.table_name)!r}, {str(op.column_name)!r}{schema})"
+
+
+for _kind, _theirs, _their_name, _our_name in (
+    (online.CreateIndexOnlineOp, ops.CreateIndexOp, "create_index", "create_index_online"),
+    (online.DropIndexOnlineOp, ops.DropIndexOp, "drop_index", "drop_index_online"),
+    (online.AddForeignKeyOnlineOp, ops.CreateForeignKeyOp, "create_foreign_key", "add_foreign_key_online"),
+    (online.AddCheckOnlineOp, ops.CreateCheckConstraintOp, "create_check_constraint", "add_check_online"),
+    (online.AddUniqueOnlineOp, ops.CreateUniqueConstraintOp, "create_unique_constraint", "add_unique_online"),
+    (online.DropConstraintOnlineOp, ops.DropConstraintOp, "drop_constraint", "drop_constraint_online"),
+    (online.AddColumnOnlineOp, ops.AddColumnOp, "add_column", "add_column_online"),
+    (online.DropColumnOnlineOp, ops.DropColumnOp, "drop_column", "drop_column_online"),
+):
+    _render_as_alembic_does(_kind, _theirs, _their_name, _our_name)
+_render_not_null(online.SetNotNullOnlineOp, "set_not_null_online")
+_render_not_null(online.DropNotNullOnlineOp, "drop_not_null_online")
