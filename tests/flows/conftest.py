@@ -38,16 +38,14 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 from prefect_aws import AwsCredentials, S3Bucket
-from prefect_aws.client_parameters import AwsClientParameters
 from prefect_slack import SlackWebhook
 from sqlalchemy.engine import URL
 
-from lockkeeper.config import Policies
 from lockkeeper.local.s3_server import EmbeddedS3
 from lockkeeper.postgres.connection import connect, execute, fetch_all
-from tasks.blocks import MigrationTarget, save_block
+from tasks.blocks import MigrationTarget
 
-POLICIES = Policies(lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05)
+POLICIES = {"lock_timeout_ms": 200, "lock_retries": 2, "retry_base_delay_s": 0.05}
 ENV_PY = """
 import os
 from alembic import context
@@ -73,7 +71,6 @@ def prefect_server() -> Iterator[str]:
     from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 
     with prefect_test_harness(server_startup_timeout=240):
-        MigrationTarget.register_type_and_schema()
         yield str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).split("///", 1)[1]
     shutil.rmtree(_HOME, ignore_errors=True)
 
@@ -152,12 +149,6 @@ class Shop:
     folder: Path
     last: str = "base0"
 
-    def change_block(self, **fields: Any) -> None:
-        """Set fields of the saved block."""
-        block = MigrationTarget.load(self.name)
-        changed = {**{name: getattr(block, name) for name in MigrationTarget.model_fields}, **fields}
-        MigrationTarget(**changed).save(self.name, overwrite=True)
-
     def add_revision(self, name: str, upgrade: str, downgrade: str = "pass") -> None:
         body = (
             f'revision = "{name}"\ndown_revision = {self.last!r}\n'
@@ -194,45 +185,67 @@ def write_project(folder: Path) -> None:
     (folder / "scripts" / "versions" / "base0.py").write_text(base)
 
 
+@pytest.fixture(scope="session")
+def block_type(prefect_server: str) -> dict[str, str]:
+    """The registered block type, as the UI names it when it saves a block."""
+    MigrationTarget.register_type_and_schema()
+    return {
+        "block_type_id": str(MigrationTarget._block_type_id),
+        "block_schema_id": str(MigrationTarget._block_schema_id),
+    }
+
+
 @pytest.fixture
 def make_shop(
-    prefect_server: str,
+    block_type: dict[str, str],
+    api: SyncPrefectClient,
     server: Any,
     make_database: Callable[..., URL],
-    s3: EmbeddedS3,
     slack: SlackReceiver,
     tmp_path: Path,
 ) -> Callable[..., Shop]:
-    """Return a function: block fields -> a filled shop whose block is saved under its name."""
+    """Return a function: block fields (and a login) -> a filled shop, its block saved as the UI does.
 
-    def make(**fields: Any) -> Shop:
+    (``save_block`` registers every type again, which takes seconds; ``test_blocks`` tests it.)
+    """
+
+    def make(login: URL | None = None, **fields: Any) -> Shop:
         url = make_database(server)
         folder = tmp_path / str(url.database)
         write_project(folder)
         shop = Shop(str(url.database).replace("_", "-"), url, folder)
         shop.execute(SHOP_SQL)
-        settings = s3.settings("flows", shop.name)
-        credentials = AwsCredentials(
-            aws_access_key_id=settings.access_key_id.get_secret_value(),
-            aws_secret_access_key=settings.secret_access_key.get_secret_value(),
-            region_name=settings.region,
-            aws_client_parameters=AwsClientParameters(endpoint_url=settings.endpoint_url),
-        )
-        block = {
-            "database_url": url.render_as_string(hide_password=False),
-            "alembic": {"config_file": folder / "alembic.ini", "rules_dir": folder / "rules"},
-            "storage": S3Bucket(bucket_name="flows", bucket_folder=shop.name, credentials=credentials),
-            "slack": SlackWebhook(url=slack.url),
+        data = {
+            "database_url": (login or url).set(database=url.database).render_as_string(hide_password=False),
+            "alembic": {"config_file": str(folder / "alembic.ini"), "rules_dir": str(folder / "rules")},
+            "storage_folder": str(folder / "storage"),
+            "slack": {"block_type_slug": SlackWebhook.get_block_type_slug(), "url": slack.url},
             "policies": POLICIES,
             **fields,
         }
-        save_block(shop.name, MigrationTarget(**block))
+        body = {"name": shop.name, "data": data, **block_type}
+        api._client.post("/block_documents/", json=body).raise_for_status()
         return shop
 
     return make
 
 
 @pytest.fixture
+def bucket(s3: EmbeddedS3) -> dict[str, Any]:
+    """A bucket's fields, as they stand in a block document."""
+    settings = s3.settings("flows")
+    credentials = {
+        "block_type_slug": AwsCredentials.get_block_type_slug(),
+        "aws_access_key_id": settings.access_key_id.get_secret_value(),
+        "aws_secret_access_key": settings.secret_access_key.get_secret_value(),
+        "region_name": settings.region,
+        "aws_client_parameters": {"endpoint_url": settings.endpoint_url},
+    }
+    slug = S3Bucket.get_block_type_slug()
+    return {"block_type_slug": slug, "bucket_name": "flows", "credentials": credentials}
+
+
+@pytest.fixture
 def shop(make_shop: Callable[..., Shop]) -> Shop:
-    """A filled shop with a bucket and a Slack channel."""
+    """A filled shop with a folder for its backups and a Slack channel."""
     return make_shop()

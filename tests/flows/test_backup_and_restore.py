@@ -33,7 +33,7 @@ def test_a_backup_is_made_and_proven_and_the_team_told(shop, slack, api) -> None
 
 def test_a_backup_that_cannot_be_stored_fails_the_run(make_shop, slack, tmp_path) -> None:
     (tmp_path / "a-file").write_text("in the way")
-    shop = make_shop(storage=None, storage_folder=str(tmp_path / "a-file" / "below"))
+    shop = make_shop(storage_folder=str(tmp_path / "a-file" / "below"))
     state = backup_database(shop.name, return_state=True)
     assert state.is_failed()
     assert [message["text"].count("Backup of") for message in slack.messages] == [1]

@@ -56,14 +56,17 @@ def found_in(text: str) -> list[str]:
     return [spelling for spelling in spellings if spelling in text]
 
 
-def test_no_secret_leaves_a_failing_run_anywhere(make_shop, server, slack, s3, api, prefect_server) -> None:
+def test_no_secret_leaves_a_failing_run_anywhere(
+    make_shop, server, slack, s3, bucket, api, prefect_server
+) -> None:
     with connect(server.url(), "tests") as connection:
         statement = sql.SQL("CREATE ROLE canary SUPERUSER LOGIN PASSWORD {}")
         execute(connection, statement.format(sql.Literal(PASSWORD)))
     slack.url = slack.url.rsplit("/", 1)[0] + "/" + HOOK
-    shop = make_shop(alembic_environment={"APP_TOKEN": APP_TOKEN})
-    url = shop.url.set(username="canary", password=PASSWORD).render_as_string(hide_password=False)
-    shop.change_block(database_url=url)
+    login = server.url().set(username="canary", password=PASSWORD)
+    shop = make_shop(
+        alembic_environment={"APP_TOKEN": APP_TOKEN}, storage=bucket, storage_folder=None, login=login
+    )
     shop.add_revision("r1", LEAKY_UPGRADE)
 
     with watching_argv() as argv:
@@ -81,5 +84,5 @@ def test_no_secret_leaves_a_failing_run_anywhere(make_shop, server, slack, s3, a
     assert found_in(told) == []
     for file in Path(prefect_server).parent.glob("*.db*"):
         assert found_in(file.read_bytes().decode(errors="replace")) == [], file.name
-    for file in (s3.folder / "flows" / shop.name).rglob("*.json"):
+    for file in (s3.folder / "flows").rglob("*.json"):
         assert found_in(file.read_text()) == [], file.name
