@@ -49,6 +49,7 @@ from lockkeeper.verification import (
     check_rules,
     invalid_objects,
     load_rules,
+    read_version_table,
     require,
     row_counts,
     unknown,
@@ -136,7 +137,7 @@ class Engine:
         )
 
     def _require_backed_up(self, plan: MigrationPlan, backup: BackupManifest) -> None:
-        current = self.current_revisions()
+        current = self.current_revisions(plan)
         differences = self._schema_differences(backup)
         if set(current) != set(plan.before):
             differences.insert(0, f"the database is at {', '.join(current) or 'base'}")
@@ -154,7 +155,7 @@ class Engine:
         """Check revision, validity, rules, row counts and models; raises VerificationError with all."""
         project = self.target.require_alembic()
         policies = self.target.policies
-        checks = [check_revisions(self.current_revisions(), plan)]
+        checks = [check_revisions(self.current_revisions(plan), plan)]
         with connect(self.target.url, "verify", run_id=self.run_id) as connection:
             was = backup.schema_fingerprint
             invalid_before = invalid_objects(was) if was else frozenset()
@@ -172,8 +173,8 @@ class Engine:
         require("Verification failed", checks)
         return checks
 
-    def current_revisions(self) -> tuple[str, ...]:
-        """Read the version table; waits while the server is restarting.
+    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
+        """Read the version table that the project uses; waits while the server is restarting.
 
         Raises:
             ConnectionLostError: the server did not come back in time.
@@ -181,7 +182,8 @@ class Engine:
         deadline = time.monotonic() + REACHABLE_AGAIN_TIMEOUT_S
         while True:
             try:
-                return alembic_project.current_revisions(self.target.require_alembic(), self.target.url)
+                with connect(self.target.url, "verify", run_id=self.run_id) as connection:
+                    return read_version_table(connection, plan.version_table)
             except ConnectionLostError:
                 if time.monotonic() >= deadline:
                     raise
@@ -196,6 +198,7 @@ class Engine:
             policies=self.target.policies,
             run_id=self.run_id,
             on_event=self._on_revision,
+            drop_version_table=not plan.version_table_exists,
         )
 
     def verify_unchanged(
@@ -210,7 +213,7 @@ class Engine:
         Raises:
             VerificationError: with every difference, and with what could not be told.
         """
-        check = check_revisions(self.current_revisions(), plan.model_copy(update={"after": plan.before}))
+        check = check_revisions(self.current_revisions(plan), plan.model_copy(update={"after": plan.before}))
         findings = [check.message] if check.refuses else []
         findings += self._schema_differences(backup)
         if not findings and complete and not applied:

@@ -80,7 +80,7 @@ class MigrationSteps(Protocol):
         """Check schema, data and rules after the migration; raises VerificationError."""
         ...
 
-    def current_revisions(self) -> tuple[str, ...]:
+    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
         """Read the version table, waiting for a server that is coming back."""
         ...
 
@@ -266,7 +266,7 @@ class _Run:
         """Climb the ladder until a rung is verified; sets the outcome and raises no Exception."""
         tried: list[Rung] = []
         try:
-            moved = set(self.steps.current_revisions()) != set(plan.before)
+            moved = set(self.steps.current_revisions(plan)) != set(plan.before)
             while rung := next_rung(LadderFacts(moved, self.request.recovery), tried):
                 tried.append(rung)
                 if self.climb(rung, plan, backup, damage):

@@ -62,6 +62,19 @@ def check_revisions(current: Sequence[str], plan: MigrationPlan) -> Check:
     return failed("revision", f"the database is at revision {here}, expected {there}")
 
 
+def read_version_table(connection: Connection, table: str | None) -> tuple[str, ...]:
+    """Return the content of Alembic's version table, sorted; () when there is no such table (yet).
+
+    Args:
+        connection: to the database.
+        table: qualified and quoted, as ``MigrationPlan.version_table`` has it.
+    """
+    if table is None or fetch_value(connection, "SELECT pg_catalog.to_regclass(%s)", (table,)) is None:
+        return ()
+    query = sql.SQL("SELECT version_num FROM ") + sql.SQL(table)
+    return tuple(sorted(str(revision) for (revision,) in fetch_all(connection, query)))
+
+
 def invalid_objects(schema: SchemaFingerprint) -> frozenset[str]:
     """Name the invalid indexes, and the constraints that are NOT VALID, of a schema."""
     indexes = schema.objects.get("index", {})

@@ -115,9 +115,9 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         """See ``MigrationSteps``."""
         return verify_migration(*self._of_run, plan, backup)
 
-    def current_revisions(self) -> tuple[str, ...]:
+    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
         """See ``MigrationSteps``."""
-        return self._run.engine.current_revisions()
+        return self._run.engine.current_revisions(plan)
 
     def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
         """See ``MigrationSteps``."""

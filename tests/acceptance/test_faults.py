@@ -10,7 +10,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from psycopg2 import sql
@@ -424,12 +424,10 @@ def test_a_damaged_backup_is_noticed_before_anything_is_migrated(shop, engine_ty
 
 
 def test_a_full_disk_under_the_scratch_database_changes_nothing(server_folder, make_shop) -> None:
-    with (
-        temporary_postgres(server_folder / "shop") as own,
+    with temporary_postgres(server_folder / "shop") as own, ExitStack() as scratch_server:
         # PostgreSQL reports a file-size limit as it reports a full disk: "could not extend file".
-        limited_file_size(20 * 2**20),
-        temporary_postgres(server_folder / "scratch") as scratch,
-    ):
+        with limited_file_size(20 * 2**20):
+            scratch = scratch_server.enter_context(temporary_postgres(server_folder / "scratch"))
         scratch_url = scratch.url().render_as_string(hide_password=False)
         shop = make_shop(own, scratch_url=scratch_url)
         with connect(shop.url, "setup") as connection:
