@@ -55,12 +55,6 @@ INSERT INTO t SELECT n, md5(n::text) FROM generate_series(1, 1000) AS n;
 CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
 INSERT INTO alembic_version VALUES ('abc123');
 """
-INCOMPRESSIBLE = """
-CREATE TABLE big AS
-SELECT n,
-       (SELECT string_agg(uuid_send(gen_random_uuid()), '') FROM generate_series(1, 400 + n * 0) AS j) AS bytes
-FROM generate_series(1, 6000) AS n
-"""
 Corrupt = Callable[[Path, Path], None]
 
 
@@ -211,7 +205,9 @@ def big_url(servers: Callable[[int], EmbeddedPostgres]) -> Iterator[URL]:
     with connect(server.url(), "tests") as connection:
         execute(connection, "CREATE DATABASE big_shop")
     with connect(server.url("big_shop"), "tests") as connection:
-        execute(connection, INCOMPRESSIBLE)
+        execute(connection, "CREATE TABLE big (n int, bytes bytea)")
+        for number in range(40):
+            execute(connection, "INSERT INTO big VALUES (%s, %s)", (number, os.urandom(1024 * 1024)))
     yield server.url("big_shop")
     with connect(server.url(), "tests") as connection:
         execute(connection, "DROP DATABASE big_shop WITH (FORCE)")
