@@ -1,7 +1,7 @@
 """How fast is a data fingerprint beside COPY (SELECT * ...) TO '/dev/null' on the server?
 
 Both are run in turns by one session on the same table; what counts is the CPU time of that server process
-(steady on a noisy machine), wall time is shown too. A ratio above 1 means that the fingerprint is the faster one.
+(steady on a noisy machine), wall time is shown too. Above 1 the fingerprint is the faster one.
 
     python benchmarks/fingerprint_benchmark.py --megabytes 1000
 """

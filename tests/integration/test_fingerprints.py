@@ -168,6 +168,11 @@ def test_a_table_that_may_not_be_read_is_an_error_that_names_it(server, rich) ->
         data_fingerprint(as_role(url, "lk_reader"))
 
 
+def test_a_table_that_is_not_there_is_an_error_that_names_it(database) -> None:
+    with pytest.raises(DatabaseError, match=r"no table public\.nothing"):
+        data_fingerprint(database, tables=["public.nothing"])
+
+
 def test_a_table_filtered_by_row_level_security_is_an_error_that_names_it(server, rich) -> None:
     url = rich(server)
     run(

@@ -123,22 +123,26 @@ def data_fingerprint(
             can be compared row by row.
 
     Raises:
-        DatabaseError: a table cannot be read completely; the message names it.
+        DatabaseError: a table cannot be read completely, or there is no such table; the message names it.
         ConnectionLostError: a session was lost.
     """
     with reading_session(url, snapshot=snapshot, run_id=run_id) as session:
-        wanted = [_narrowed(table, like) for table in list_tables(session) if _wanted(table, tables, like)]
+        known = list_tables(session)
+        if absent := set(tables or ()) - {table.name for table in known}:
+            raise DatabaseError(f"There is no table {', '.join(sorted(absent))} with rows to read.", "42P01")
+        wanted = [_narrowed(table, like) for table in known if _wanted(table, tables, like)]
         _lock_tables(session, wanted)
+        # Before the tables, so that a dump that starts later never has an earlier value than this.
+        sequences = read_sequences(session) if tables is None else {}
         slices = [part for table in wanted for part in _slices(table, jobs)]
         sums = {table.name: _Sums() for table in wanted}
         workers = min(jobs, 1 + sum(table.size_bytes for table in wanted) // WORKER_BYTES)
         reader = _Reader(url, slices, sums, per_column=columns, run_id=run_id)
         reader.run(session, max(1, workers))
-        whole = tables is None
         return DataFingerprint(
             tables={table.name: _fingerprint(table, sums[table.name], columns) for table in wanted},
-            sequences=read_sequences(session) if whole else {},
-            large_objects=read_large_objects(session) if whole else None,
+            sequences=sequences,
+            large_objects=read_large_objects(session) if tables is None else None,
         )
 
 
@@ -175,7 +179,8 @@ def read_sequences(session: Connection) -> dict[str, str]:
             sql.SQL("SELECT {}, last_value, is_called FROM {}").format(sql.Literal(name), sql.SQL(name))
             for name in batch
         ]
-        rows = fetch_all(session, sql.SQL(" UNION ALL ").join(selects))
+        with _naming("sequences"):
+            rows = fetch_all(session, sql.SQL(" UNION ALL ").join(selects))
         values |= {str(name): f"{last},{str(called).lower()}" for name, last, called in rows}
     return dict(sorted(values.items()))
 

@@ -97,7 +97,7 @@ CREATE TABLE shop.empty ();
 CREATE VIEW shop.active WITH (security_barrier) AS SELECT u.id, u.name FROM shop.users AS u WHERE u.status = 'active';
 CREATE VIEW shop.chosen AS
 SELECT u.id, a.n FROM shop.users AS u JOIN shop.things AS a USING (id)
-WHERE u.status IN ('active', 'it''s, ]) "x"') AND a.c NOT IN ('a', 'b') AND a.v LIKE ANY (ARRAY['a%', 'b%']::varchar[])
+WHERE u.status IN ('active', 'it''s, ]) "x"') AND a.c NOT IN ('a', 'b') AND u.note::varchar LIKE ANY (ARRAY['a%', 'b%']::varchar[])
     AND a.i8 IN (1, -2) AND u.feeling IN ('sad', 'ok') AND u.name || u.status IN ('x', upper('y'))
     AND EXISTS (SELECT FROM shop.orders AS o WHERE o.user_id = u.id AND NOT o.amount BETWEEN -1 AND 2.50);
 CREATE INDEX users_known ON shop.users (born) WHERE status IN ('active', 'gone');

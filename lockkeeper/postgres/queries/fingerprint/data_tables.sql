@@ -40,7 +40,8 @@ SELECT
     CASE WHEN m.amname = 'heap'
         THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8
         ELSE 1 END AS blocks,
-    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+        AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
     COALESCE(l.columns, '[]') AS columns
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

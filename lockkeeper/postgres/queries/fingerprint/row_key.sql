@@ -18,6 +18,7 @@ WITH candidate AS (
 )
 SELECT a.attname
 FROM candidate AS c
-CROSS JOIN LATERAL pg_catalog.unnest((c.indkey::int2[])[0:c.indnkeyatts - 1]) WITH ORDINALITY AS k (attnum, place)
+CROSS JOIN LATERAL pg_catalog.unnest((c.indkey::int2[])[0:c.indnkeyatts - 1])
+    WITH ORDINALITY AS k (attnum, place)
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.indrelid AND a.attnum = k.attnum
 ORDER BY k.place

@@ -7,7 +7,8 @@ WITH object (identity, acl, owner, classid, oid) AS (
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     UNION ALL
     SELECT CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view '
-        WHEN 'f' THEN 'foreign table ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || format('%I.%I', n.nspname, c.relname),
+        WHEN 'f' THEN 'foreign table ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END
+            || format('%I.%I', n.nspname, c.relname),
         COALESCE(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)),
         c.relowner, 'pg_class'::regclass, c.oid
     FROM pg_class AS c
@@ -70,5 +71,7 @@ SELECT
 FROM object AS o
 WHERE NOT EXISTS (
       SELECT FROM pg_depend AS e
-      WHERE e.classid = o.classid AND e.objid = o.oid AND (e.deptype = 'e' OR (e.deptype = 'i' AND o.classid = 'pg_proc'::regclass))
+      WHERE e.classid = o.classid
+        AND e.objid = o.oid
+        AND (e.deptype = 'e' OR (e.deptype = 'i' AND o.classid = 'pg_proc'::regclass))
   )
