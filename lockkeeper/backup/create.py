@@ -50,6 +50,8 @@ from lockkeeper.redaction import redact
 from lockkeeper.storage import Storage, open_storage
 
 ROLES_TIMEOUT_S = 120.0
+FINGERPRINT_JOBS = 2
+"""Sessions that read the live database beside pg_dump's: what a production server may be asked for."""
 _END_FINGERPRINT = """
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
 WHERE datname = %s AND application_name = %s
@@ -156,7 +158,7 @@ def _fill(
         roles_sql=roles,
         revisions=content.revisions if revisions is None else tuple(sorted(revisions)),
         schema_fingerprint=content.schema,
-        data_fingerprint=content.data,
+        data_fingerprint=content.data.model_copy(update={"sequences": facts.sequences}),
         tool_versions={"pg_dump": programs.version, "roles": roles_how},
         timings_s={
             "dump": round(dump_s, 3),
@@ -221,9 +223,7 @@ def _content(target: Target, keeper: Connection, facts: SnapshotFacts, run_id: s
     began = time.monotonic()
     revisions = read_revisions(keeper)
     schema = schema_fingerprint(keeper)
-    data = data_fingerprint(
-        target.url, snapshot=facts.snapshot, jobs=target.policies.restore_jobs, run_id=run_id
-    )
+    data = data_fingerprint(target.url, snapshot=facts.snapshot, jobs=FINGERPRINT_JOBS, run_id=run_id)
     return _Content(schema, data, revisions, time.monotonic() - began)
 
 

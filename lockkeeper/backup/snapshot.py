@@ -19,6 +19,7 @@ from lockkeeper.postgres.connection import (
     fetch_all,
     fetch_value,
 )
+from lockkeeper.postgres.fingerprint.data import read_sequences
 from lockkeeper.postgres.layout import read_layout
 from lockkeeper.postgres.properties import read_properties
 
@@ -39,6 +40,8 @@ class SnapshotFacts(NamedTuple):
         lsn: the write-ahead log's position just before.
         counters: row counters read just before, so that they hold no write that the snapshot lacks.
         layout: table -> its file and column numbers, at the snapshot.
+        sequences: where they stand. No snapshot holds them back, so they are read before pg_dump does: a
+            copy's may be ahead of these, never behind.
     """
 
     snapshot: str
@@ -49,6 +52,7 @@ class SnapshotFacts(NamedTuple):
     properties: DatabaseProperties
     counters: WriteCounters
     layout: dict[str, str]
+    sequences: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -70,9 +74,10 @@ def keeping_snapshot(target: Target, run_id: str) -> Iterator[tuple[Connection, 
         execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         snapshot = str(fetch_value(connection, "SELECT pg_export_snapshot()"))
         layout = read_layout(connection)
+        sequences = read_sequences(connection)
         yield (
             connection,
-            SnapshotFacts(snapshot, lsn, version, identifier, size, properties, counters, layout),
+            SnapshotFacts(snapshot, lsn, version, identifier, size, properties, counters, layout, sequences),
         )
 
 

@@ -64,8 +64,17 @@ def _lines(name: str, answer: Any) -> list[str]:
     if name == "leftovers":
         return [f"{one['name']}: {one['description']}" for one in answer]
     if name == "runs":
-        return [f"{one['run_id']}  {one['operation']}: {one['outcome'] or 'no end known'}" for one in answer]
+        return [
+            f"{one['run_id']}  {one['operation']}: {one['outcome'] or _unfinished(one)}" for one in answer
+        ]
     return [str(answer)] if isinstance(answer, str) else [", ".join(answer)]
+
+
+def _unfinished(run: dict[str, Any]) -> str:
+    """Say where a run is, or was when it was killed."""
+    steps = run["steps"]
+    where = f"in step {steps[-1]['name']}" if steps else "before its first step"
+    return f"running, or killed, {where}"
 
 
 def _revisions(target: Target) -> list[str]:
@@ -112,5 +121,7 @@ def _runs(target: Target) -> list[dict[str, Any]]:
         "initiator",
         "error",
         "next_command",
+        "backup_id",
+        "steps",
     }
     return [report.model_dump(mode="json", include=shown) for report in reports]

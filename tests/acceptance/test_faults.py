@@ -529,3 +529,15 @@ def test_a_storage_that_cannot_be_written_is_refused(shop, tmp_path) -> None:
     assert report.outcome is Outcome.REFUSED
     assert "storage" in report.error
     assert_as_before(shop)
+
+
+def test_an_invalid_index_from_before_is_mentioned_and_blamed_on_nobody(shop) -> None:
+    with connect(shop.url, "setup") as connection:
+        execute(connection, "CREATE INDEX left_behind ON orders (user_id)")
+        execute(
+            connection, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'left_behind'::regclass"
+        )
+    shop.add_revision("r1", ADD_STATUS)
+    report = shop.migrate()
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    assert "public.left_behind is invalid" in str([check.message for check in report.checks])

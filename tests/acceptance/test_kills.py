@@ -14,23 +14,22 @@ import pytest
 
 from lockkeeper.postgres.connection import connect, execute, fetch_value
 
-PLAY = [sys.executable, "-m", "lockkeeper.cli.main"]
+LOCKKEEPER = str(Path(sys.executable).with_name("lockkeeper"))
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
 
 
-def command(shop, *more: str) -> tuple[list[str], dict[str, str]]:
+def command(shop, name: str = "migrate") -> tuple[list[str], dict[str, str]]:
     argv = [
-        *PLAY, "migrate", "--database-url-env", "SHOP_URL", "--alembic", str(shop.folder / "alembic.ini"),
+        LOCKKEEPER, name, "--database-url-env", "SHOP_URL", "--alembic", str(shop.folder / "alembic.ini"),
         "--storage", str(shop.target.storage.path), "--rules", str(shop.folder / "rules"), "--json",
-        *more,
     ]  # fmt: skip
     environment = {**os.environ, "SHOP_URL": shop.url.render_as_string(hide_password=False)}
     return argv, environment
 
 
-def run_again(shop) -> dict:
-    argv, environment = command(shop)
+def run(shop, name: str) -> dict:
+    argv, environment = command(shop, name)
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120)
     return {"code": done.returncode, **json.loads(done.stdout)}
 
@@ -62,13 +61,12 @@ def kill_in_step(shop, step: str) -> None:
 def test_a_run_that_is_killed_can_be_run_again(shop, step) -> None:
     shop.add_revision("r1", ADD_STATUS + "\ntime.sleep(0.5)", DROP_STATUS)
     kill_in_step(shop, step)
-    report = run_again(shop)
+    report = run(shop, "migrate")
     assert report["code"] == 0, report
     with connect(shop.url, "tests") as connection:
         assert fetch_value(connection, "SELECT count(*) FROM users WHERE status = 'active'") == 500
         leftovers = "SELECT count(*) FROM pg_database WHERE datname LIKE %s"
         assert fetch_value(connection, leftovers, (f"{shop.target.database}_lk_verify%",)) == 0
-    shop.with_policies()
 
 
 def test_a_run_that_is_killed_in_its_recovery_leaves_before_or_after(shop) -> None:
@@ -80,14 +78,9 @@ def test_a_run_that_is_killed_in_its_recovery_leaves_before_or_after(shop) -> No
         )
     shop.remember()
     kill_in_step(shop, "recover: restore")
-    argv, environment = command(shop, "--set", "recovery=lossless")
-    status = subprocess.run(
-        [*argv[:3], "status", *argv[4:10], "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "recover: restore" in status.stdout
+    assert "recover: restore" in json.dumps(run(shop, "status"))
     with connect(shop.url, "tests") as connection:
-        assert fetch_value(connection, "SELECT count(DISTINCT balance) FROM users") in (1, 500)
+        balances = fetch_value(connection, "SELECT count(DISTINCT balance) FROM users")
+    assert balances in (1, 500), "neither the state after the migration nor that before"
+    if balances == 500:
+        assert shop.differences() == []
