@@ -218,7 +218,7 @@ def _check_scratch_server(target: Target, run_id: str) -> list[Check]:
     with connect(target.url, "preflight", run_id=run_id) as connection:
         source = int(fetch_value(connection, "SHOW server_version_num")) // 10000
     if scratch != source:
-        problem = f"it is PostgreSQL {scratch}, the target is {source}: a backup proves itself on the same major"
+        problem = f"it is PostgreSQL {scratch}, the target is {source}: give one of the same major"
         return [failed("scratch server", problem)]
     return [passed("scratch server", f"PostgreSQL {scratch}, may create databases")]
 
