@@ -91,12 +91,22 @@ def restore_backup(
     except BackupCorruptError as error:
         note_failure(storage, manifest, redact(str(error)))
         raise
-    warnings = [*copy.warnings, *swapped.warnings]
+    return _report(target, manifest, [*copy.warnings, *swapped.warnings], swapped, run_id, began)
+
+
+def _report(
+    target: Target,
+    manifest: BackupManifest,
+    warnings: list[str],
+    swapped: _Swapped,
+    run_id: str,
+    began: float,
+) -> RestoreReport:
     quarantine = swapped.quarantine
     if quarantine and not target.policies.keep_quarantine:
         quarantine = _drop_quarantine(target, quarantine, run_id, warnings)
     return RestoreReport(
-        backup_id=backup_id,
+        backup_id=manifest.id,
         database=target.database,
         quarantine_database=quarantine,
         fence_s=round(swapped.fence_s, 3),
