@@ -52,13 +52,14 @@ def judge(statements: Sequence[SqlStatement], context: LintContext, version: int
 def _judge_revision(
     statements: Sequence[tuple[SqlStatement, Sequence[Parsed]]], revision: str | None, known: Known
 ) -> Iterator[Judged]:
-    number, inside, before = 0, False, None
+    number, inside, before, by_text = 0, False, None, False
     for statement, several in statements:
         if statement.in_transaction is not before:
             number, inside, before = number + 1, statement.in_transaction, statement.in_transaction
+            by_text = False
             known.begin_transaction()
         for parsed in several:
-            scene = Scene(parsed, statement, inside, known)
+            scene = Scene(parsed, statement, inside, known, by_text)
             scene.verdicts += _verdicts(scene)
             yield Judged(parsed, revision, number if inside else None, scene.verdicts)
             if parsed.node is not None and parsed.kind:
@@ -67,6 +68,7 @@ def _judge_revision(
                 known.begin_transaction()
             if parsed.kind == "transaction_stmt" and parsed.node.kind in _BEGINS | _ENDS:
                 inside, number = parsed.node.kind in _BEGINS, number + 1
+                by_text = inside
                 known.begin_transaction()
 
 
@@ -85,7 +87,9 @@ def _verdicts(scene: Scene) -> Iterator[Verdict]:
 
 
 def _say_what_may_be_left(judged: Sequence[Judged], context: LintContext) -> None:
-    """Warn where autocommit follows changes that are then committed before the revision is done."""
+    """Warn where autocommit follows changes that are then committed before Alembic notes the revision."""
+    if not any(_is_bookkeeping(each.parsed, context) for each in judged):
+        return
     changed: Judged | None = None
     for each in judged:
         if each.parsed.kind in _HARMLESS or _is_bookkeeping(each.parsed, context):
@@ -100,8 +104,15 @@ def _say_what_may_be_left(judged: Sequence[Judged], context: LintContext) -> Non
                 "-- a revision of its own for what runs outside of a transaction",
             ))  # fmt: skip
             return
-        if changed is None or changed.transaction is None:
+        if not _is_repeatable(each.parsed):
             changed = each
+
+
+def _is_repeatable(parsed: Parsed) -> bool:
+    """Whether the statement may be run a second time: IF EXISTS, IF NOT EXISTS, OR REPLACE."""
+    node = parsed.node
+    flags = ("missing_ok", "if_not_exists", "replace")
+    return node is None or parsed.kind == "vacuum_stmt" or any(getattr(node, flag, False) for flag in flags)
 
 
 def _is_bookkeeping(parsed: Parsed, context: LintContext) -> bool:

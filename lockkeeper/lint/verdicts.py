@@ -28,12 +28,13 @@ class Verdict:
 
 @dataclass
 class Scene:
-    """One statement in its place."""
+    """One statement in its place; ``began_by_text``: its transaction began with BEGIN in the text."""
 
     parsed: Parsed
     statement: SqlStatement
     in_transaction: bool
     known: Known
+    began_by_text: bool = False
     verdicts: list[Verdict] = field(default_factory=list)
 
     def unless_harmless(self, table: Name, verdict: Verdict) -> Verdict:

@@ -11,7 +11,7 @@ from lockkeeper.lint.names import Name, of_parts, quoted
 from lockkeeper.lint.parsing import Node, descendants
 from lockkeeper.lint.rules.constraints import fresh_constraint
 from lockkeeper.lint.types import SERIAL_TYPES, keeps_rows, of_type_name
-from lockkeeper.lint.verdicts import Scene, Verdict, cleared, steps, warning
+from lockkeeper.lint.verdicts import Scene, Verdict, cleared, steps
 
 REWRITE = "add-column-rewrite"
 _BLOCKS = "ACCESS EXCLUSIVE for as long as that takes: nobody reads or writes {table} meanwhile."
@@ -203,9 +203,9 @@ def drop_column(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
 
 
 def loosen(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
-    """DROP NOT NULL is quick; who reads the column may not be ready for NULL."""
+    """DROP NOT NULL is quick; who reads the column may not be ready for NULL (squawk and pgroll agree)."""
     name = quoted(command.name)
-    yield scene.unless_new(table, warning(
+    yield scene.unless_new(table, Verdict(
         "drop-not-null",
         f"Application versions that read {table}.{name} may meet NULL from now on.",
         f"-- release a version that can read NULL in {name} before one that writes it",

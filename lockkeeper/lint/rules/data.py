@@ -29,6 +29,8 @@ def write_rows(node: Node, scene: Scene) -> Iterator[Verdict]:
         return
     merging = scene.parsed.kind == "merge_stmt"
     reach = Reach.UNCLEAR if merging else reach_of(node.where_clause)
+    if reach is Reach.UNCLEAR and _has_limit(node):
+        reach = Reach.FEW
     if reach is Reach.FEW:
         yield cleared("whole-table-write", "its WHERE picks rows by key")
         return
@@ -121,9 +123,17 @@ def _reach_of_comparison(node: Node) -> Reach:
                  if side.WhichOneof("node") == "column_ref"]  # fmt: skip
         if len(sides) == 1 and _is_key(sides[0]):
             return Reach.FEW
+    if not any(kind == "column_ref" for kind, _ in descendants(node)):
+        return Reach.ALL  # 1 = 1
     if operator in ("<>", "!=") or node.kind in (pb.AEXPR_DISTINCT, pb.AEXPR_NOT_DISTINCT):
         return Reach.ALL
     return Reach.UNCLEAR
+
+
+def _has_limit(node: Node) -> bool:
+    """Whether the statement, or a query within it, says LIMIT."""
+    queries = [each for _, each in descendants(node) if each.DESCRIPTOR.name == "SelectStmt"]
+    return any(each.HasField("limit_count") for each in queries)
 
 
 def _is_key(column: str) -> bool:
@@ -136,7 +146,7 @@ def _is_key(column: str) -> bool:
 def read_while_locked(node: Node, scene: Scene) -> Iterator[Verdict]:
     """A query over a table that the transaction has locked others out of."""
     held = scene.known.exclusive
-    if not held or any(kind == "limit_count" for kind, _ in descendants(node)):
+    if not held or _has_limit(node):
         return
     tables = {of_relation(each) for kind, each in descendants(node) if kind in ("range_var",)}
     for table in tables:
@@ -194,7 +204,7 @@ def domain_constraint(node: Node, scene: Scene) -> Iterator[Verdict]:
         name = of_parts(node.domainname)
         kinds = {each.constraint.contype for each in node.constraints}
         if kinds & {pb.CONSTR_CHECK, pb.CONSTR_NOTNULL}:
-            yield warning(
+            yield Verdict(
                 rule,
                 f"The constraints of the domain {name} can later only be changed with all its tables locked.",
                 f"-- a CHECK of the table instead of the domain {name}",

@@ -19,6 +19,9 @@ def create_index(node: Node, scene: Scene) -> Iterator[Verdict]:
     if node.concurrent:
         return
     table = of_relation(node.relation)
+    if not node.relation.inh:
+        yield cleared("index-without-concurrently", "ON ONLY of a partitioned table builds nothing")
+        return
     copy = pb.IndexStmt()
     copy.CopyFrom(node)
     copy.concurrent = True

@@ -74,6 +74,8 @@ def transaction_in_text(node: Node, scene: Scene) -> Iterator[Verdict]:
             "Ends Alembic's transaction behind its back: what comes after commits by itself, and a failure "
             "leaves the revision half applied.",
             AUTOCOMMIT,
+            # A whole transaction as text is at least one on purpose.
+            Severity.WARNING if scene.began_by_text else Severity.ERROR,
         )
 
 
