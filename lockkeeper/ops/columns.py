@@ -44,7 +44,7 @@ def add_column(session: Session, operation: ops.AddColumnOp, fill: str | None, b
         there = _same_column(session, relation, column, wanted)
         staged = fill is not None or wanted.rewrites
     if there is None:
-        session.short(table, *_add_statements(table, column, staged))
+        session.short(table, *_add_statements(session, table, column, staged))
     if staged:
         quoted = ddl.quote(column.name)
         batches = backfill.Batches(operation.table_name, operation.schema, batch_rows)
@@ -68,18 +68,19 @@ def _attached(session: Session, operation: ops.AddColumnOp) -> Column[Any]:
         )
     if not column.nullable and column.server_default is None:
         raise NotOnlineError(
-            f"Column {column.name} of {table} is NOT NULL and has no default in the database: every "
-            "INSERT of the application that runs now, which does not know the column, would fail. Give it one "
-            f"that stays: op.add_column_online({operation.table_name!r}, sa.Column({column.name!r}, ..., nullable=False, "
-            "server_default=...)); or add it nullable, and op.set_not_null_online(...) in a later release.",
+            f"Column {column.name} of {table} is NOT NULL and has no default in the database: every INSERT "
+            "of the application that runs now, which does not know the column, would fail. Give it one that "
+            f"stays: op.add_column_online({operation.table_name!r}, sa.Column({column.name!r}, ..., "
+            "nullable=False, server_default=...)); or add it nullable, and op.set_not_null_online(...) in a "
+            "later release.",
             table=table,
         )
     return column
 
 
-def _add_statements(table: str, column: Column[Any], staged: bool) -> list[str]:
+def _add_statements(session: Session, table: str, column: Column[Any], staged: bool) -> list[str]:
     not_null = not column.nullable and not staged
-    specification = ddl.column_specification(column, default=not staged, not_null=not_null)
+    specification = ddl.column_specification(column, session.context, default=not staged, not_null=not_null)
     add = f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {specification}"
     default = ddl.column_default(column)
     quoted = ddl.quote(column.name)
@@ -97,7 +98,7 @@ def _try_on_copy(session: Session, table: Relation, column: Column[Any]) -> _Wan
         for default in (False, True):
             session.run(drop)
             before = catalog.file_node(session, shadow.sql)
-            specification = ddl.column_specification(column, default=default, not_null=False)
+            specification = ddl.column_specification(column, session.context, default=default, not_null=False)
             session.run(f"ALTER TABLE {shadow.sql} ADD COLUMN {specification}")
             rewrites.append(catalog.file_node(session, shadow.sql) != before)
         facts = catalog.find_column(session, shadow.sql, column.name)

@@ -73,7 +73,9 @@ def validate(session: Session, table: str, name: str, *, added_here: bool, finds
 def add_check(session: Session, operation: ops.CreateCheckConstraintOp) -> None:
     """Add a check. SHARE UPDATE EXCLUSIVE while rows are read, ACCESS EXCLUSIVE only for a moment before."""
     name = named(operation, "A check")
+    finds = ddl.expression(operation.condition)
     operation = copy(operation)
+    operation.condition = ddl.without_binds(operation.condition)
     operation.kw = {**operation.kw, "postgresql_not_valid": True}
     statement = ddl.add_constraint(operation.to_constraint(session.context))
     found = None
@@ -87,7 +89,7 @@ def add_check(session: Session, operation: ops.CreateCheckConstraintOp) -> None:
     add_not_valid_then_validate(
         session, table, name, statement,
         present=found is not None, valid=found is not None and found.validated,
-        finds=f"SELECT * FROM {table} WHERE NOT ({ddl.expression(operation.condition)})",
+        finds=f"SELECT * FROM {table} WHERE NOT ({finds})",
     )  # fmt: skip
 
 

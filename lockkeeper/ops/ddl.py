@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from copy import copy
 from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ClauseElement, Column
 from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.schema import AddConstraint, Constraint, CreateIndex
+from sqlalchemy.schema import AddConstraint, Constraint, CreateIndex, Index
+from sqlalchemy.types import NullType
 
 from lockkeeper.ops.errors import OnlineOperationError
 
 NAME_BYTES = 63
 # "named" parameters, so that a percent sign stays one.
 DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_LOOKS_LIKE_BIND = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
 _CONSTANT = re.compile(
     r"\(*\s*(?:'(?:[^']|'')*'|[-+]?\d+(?:\.\d+)?|true|false|null|now\(\)|current_timestamp|current_date)"
     r"\s*\)*(?:\s*::\s*[\w .\[\]\"(),]+)?",
@@ -47,6 +50,11 @@ def expression(value: str | ClauseElement) -> str:
     return str(value.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
+def without_binds(sql: Any) -> Any:
+    """Return a condition in which SQLAlchemy sees no parameter: ``'a:b'`` would become ``'aNULL'``."""
+    return _LOOKS_LIKE_BIND.sub(r"\\:\1", sql) if isinstance(sql, str) else sql
+
+
 def derived_name(*parts: str) -> str:
     """Join names; cut to what PostgreSQL keeps (63 bytes), told apart by a hash of the whole."""
     name = "_".join(parts)
@@ -62,6 +70,7 @@ def create_index(
     """Return the CREATE INDEX of an operation; ``only`` leaves the partitions out."""
     index = operation.to_index(context)
     index.dialect_options["postgresql"]["concurrently"] = concurrently
+    _know_included(index)
     sql = _one_line(CreateIndex(index).compile(dialect=DIALECT))
     if only:
         head, on, tail = sql.partition(f"INDEX {quote(str(index.name))} ON ")
@@ -73,12 +82,34 @@ def create_index(
 
 def add_constraint(constraint: Constraint) -> str:
     """Return ALTER TABLE ... ADD CONSTRAINT."""
+    _know_included(constraint)
     return _one_line(AddConstraint(constraint).compile(dialect=DIALECT))
 
 
-def column_specification(column: Column[Any], *, default: bool, not_null: bool) -> str:
+def _know_included(thing: Index | Constraint) -> None:
+    """Give the stand-in table the columns of INCLUDE, which SQLAlchemy looks up (as Alembic's own does)."""
+    table = thing.table
+    if table is not None:
+        for name in thing.dialect_kwargs.get("postgresql_include") or ():
+            if isinstance(name, str) and name not in table.c:
+                table.append_column(Column(name, NullType))
+
+
+def _dialect_of(context: MigrationContext) -> PGDialect:
+    """Return our dialect with what Alembic's knows of the server (which decides on STORED or VIRTUAL)."""
+    dialect = copy(DIALECT)
+    for name, value in vars(context.dialect).items():
+        if "supports_" in name or name == "server_version_info":
+            setattr(dialect, name, value)
+    return dialect
+
+
+def column_specification(
+    column: Column[Any], context: MigrationContext, *, default: bool, not_null: bool
+) -> str:
     """Return what follows ADD COLUMN, with or without the column's default and NOT NULL."""
-    compiler = DIALECT.ddl_compiler(DIALECT, None)  # type: ignore[arg-type]  # DDL needs no statement
+    dialect = _dialect_of(context)
+    compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]  # DDL needs no statement
     bare = column._copy()
     bare.nullable = not not_null
     if not default:

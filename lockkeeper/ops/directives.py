@@ -18,6 +18,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import rev_id
+from sqlalchemy import Column
 
 from lockkeeper.ops import operations as online
 
@@ -170,9 +171,15 @@ def _drop_constraint(op: Any) -> Sequence[MigrateOperation]:
 
 
 def _add_column(op: Any) -> Sequence[MigrateOperation]:
-    if op.column.foreign_keys or op.column.computed is not None or op.column.identity is not None:
+    """Keys and indexes of the column are operations of their own in what autogenerate finds."""
+    column = op.column
+    if column.computed is not None or column.identity is not None:
         return [op]
-    return [online.AddColumnOnlineOp(op.table_name, op.column, schema=op.schema, **op.kw)]
+    bare: Column[Any] = Column(
+        column.name, column.type, nullable=column.nullable, server_default=column.server_default,
+        comment=column.comment,
+    )  # fmt: skip
+    return [online.AddColumnOnlineOp(op.table_name, bare, schema=op.schema)]
 
 
 def _drop_column(op: Any) -> Sequence[MigrateOperation]:

@@ -3,9 +3,9 @@ SELECT
     i.oid::bigint,
     coalesce(x.indisvalid, false),
     coalesce(x.indrelid = t.oid, false),
-    coalesce(
-        CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END
-        || substr(
+    CASE
+        WHEN x.indexrelid IS NULL THEN 'not an index'
+        ELSE CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END || substr(
             pg_catalog.pg_get_indexdef(i.oid),
             length(
                 pg_catalog.format(
@@ -13,13 +13,12 @@ SELECT
                     CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END,
                     i.relname,
                     CASE WHEN i.relkind = 'I' THEN 'ONLY ' ELSE '' END,
-                    n.nspname,
+                    CASE WHEN n.oid = pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END,
                     b.relname
                 )
             ) + 1
-        ),
-        'not an index'
-    ),
+        )
+    END,
     p.pid,
     h.inhparent::bigint
 FROM pg_catalog.pg_class AS t
