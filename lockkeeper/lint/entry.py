@@ -45,11 +45,7 @@ def lint_report(
 ) -> LintReport:
     """Judge statements as ``lint_sql``; the report also says what was allowed, and what was looked at.
 
-    Args:
-        statements: as for ``lint_sql``.
-        server_version: as for ``lint_sql``.
-        context: as for ``lint_sql``.
-        unchecked: revision -> why its statements are not among them.
+    ``unchecked`` maps a revision to why its statements are not among those given: that is no pass.
     """
     _require_parser()
     from lockkeeper.lint.analysis import judge

@@ -40,12 +40,11 @@ def lint_project(
     context: LintContext | None = None,
     recorded: Mapping[str, Sequence[SqlStatement]] | None = None,
 ) -> LintReport:
-    """Lint a plan's revisions, or those that lead to ``destination``.
+    """Lint the revisions of a plan, or those that lead to ``destination``.
 
     Args:
         settings: the project.
-        url: the database; None for a scratch server of Lockkeeper's own (extra ``local``), on which nothing
-            but Alembic's reading happens: then all revisions are linted, and nothing is known of the tables.
+        url: the database; None for a scratch server (extra ``local``): all revisions, no known tables.
         plan: what is to be applied; None to ask.
         destination: where to go, without a plan.
         since: lint what comes after these revisions, instead of what the database lacks.
