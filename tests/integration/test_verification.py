@@ -7,6 +7,7 @@ import pytest
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import CheckState
 from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.verification import (
     check_counts,
     check_invalid_objects,
@@ -67,16 +68,16 @@ def test_a_rule_that_holds_passes_and_one_that_cannot_run_does_not(shop) -> None
 
 def test_an_invalid_index_and_an_unvalidated_constraint_are_named(shop) -> None:
     with connect(shop, "setup") as connection:
-        before = invalid_objects(connection)
+        before = invalid_objects(schema_fingerprint(connection))
         execute(connection, "ALTER TABLE users ADD CONSTRAINT status_known CHECK (status <> '') NOT VALID")
         execute(connection, "CREATE INDEX broken ON users (status)")
         execute(connection, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass")
-        checks = check_invalid_objects(connection, before)
-        assert [check.state for check in checks] == [CheckState.FAILED, CheckState.FAILED]
-        assert "constraint status_known on users is NOT VALID" in checks[0].message
-        assert "index public.broken is invalid" in checks[1].message
-        again = check_invalid_objects(connection, invalid_objects(connection))
-        assert {check.state for check in again} == {CheckState.WARNING}
+        now = invalid_objects(schema_fingerprint(connection))
+    checks = check_invalid_objects(before, now)
+    assert [check.state for check in checks] == [CheckState.FAILED, CheckState.FAILED]
+    assert "constraint status_known on public.users is NOT VALID" in checks[0].message
+    assert "index public.broken is invalid" in checks[1].message
+    assert {check.state for check in check_invalid_objects(now, now)} == {CheckState.WARNING}
 
 
 def test_an_emptied_table_fails_and_a_dropped_one_is_mentioned(shop) -> None:
