@@ -54,6 +54,13 @@ class Revision(Fact):
     irreversible: bool = Field(
         default=False, description="It has no downgrade, an empty one, or one that only raises."
     )
+    irreversible_because: str | None = Field(
+        default=None, description="The file's own lockkeeper_irreversible: why there is no way back."
+    )
+    leaves: dict[str, str] = Field(
+        default_factory=dict,
+        description="The file's own lockkeeper_leaves: what its downgrade may leave changed -> why.",
+    )
 
 
 class MigrationPlan(Fact):
@@ -75,6 +82,7 @@ class RevisionTiming(Fact):
     duration_s: float
     attempts: int = 1
     lock_timeouts: int = 0
+    rehearsed_s: float | None = Field(default=None, description="How long it took in the rehearsal.")
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None,
         description=(
@@ -189,6 +197,9 @@ class BackupVerification(Fact):
     rows: int
     restore_s: float
     duration_s: float
+    copy_database: str | None = Field(
+        default=None, description="The verified copy on the scratch server, where the run keeps it."
+    )
 
 
 class RestoreReport(Fact):

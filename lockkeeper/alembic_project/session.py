@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
@@ -14,6 +14,13 @@ from lockkeeper.alembic_project.walk import Listener, Walk
 from lockkeeper.errors import AlembicProjectError, DatabaseError, MigrationError
 from lockkeeper.models import MigrationPlan, Revision, RevisionTiming
 from lockkeeper.redaction import redact
+
+
+class StepOutcome(NamedTuple):
+    """What a step leads to: the version table's content, and all revisions that it stands for."""
+
+    after: tuple[str, ...]
+    applied: frozenset[str]
 
 
 class AlembicSession(ProjectProcess):
@@ -95,6 +102,35 @@ class AlembicSession(ProjectProcess):
                     drop_empty_version_table(self.url, plan.version_table)
             raise
 
+    def prepare(self) -> tuple[str, ...]:
+        """Run env.py without any revision; returns the version tables, which it has made, quoted."""
+        return tuple(self._ask("prepare")["version_tables"])
+
+    def outcome(self, step: Revision, heads: Sequence[str], *, downgrade: bool = False) -> StepOutcome:
+        """Return what applying (or reverting) one revision makes of a version table that holds ``heads``."""
+        value = self._ask("outcome", revision=step.id, heads=list(heads), downgrade=downgrade)
+        return StepOutcome(tuple(value["after"]), frozenset(value["applied"]))
+
+    def take(
+        self,
+        step: Revision,
+        heads: Sequence[str],
+        *,
+        downgrade: bool = False,
+        on_event: Listener | None = None,
+    ) -> RevisionTiming:
+        """Apply or revert exactly one revision; the version table must hold ``heads``.
+
+        Even a downgrade that is empty or only raises is run: for scratch databases.
+
+        Raises:
+            MigrationError: it failed.
+            AlembicProjectError: nothing was run.
+        """
+        after = self.outcome(step, heads, downgrade=downgrade).after
+        walk = Walk(self, on_event, downgrade=downgrade)
+        return walk.through([step], list(heads), [list(after)])[0]
+
     def downgrade(
         self, to: Sequence[str], *, on_event: Listener | None = None, drop_version_table: bool = False
     ) -> list[RevisionTiming]:
@@ -122,4 +158,6 @@ def _revision(facts: Mapping[str, Any]) -> Revision:
         message=facts["message"],
         path=facts["path"],
         irreversible=facts["irreversible"],
+        irreversible_because=facts.get("irreversible_because"),
+        leaves=facts.get("leaves") or {},
     )

@@ -48,7 +48,28 @@ def describe(script: Any) -> Dict[str, Any]:
         "message": (script.doc or "").strip(),
         "path": script.path,
         "irreversible": is_irreversible(script),
+        "irreversible_because": _declared(script.module, "lockkeeper_irreversible"),
+        "leaves": _declared_leaves(script),
     }
+
+
+def _declared(module: Any, name: str) -> Any:
+    reason = getattr(module, name, None)
+    if reason is not None and not (isinstance(reason, str) and reason.strip()):
+        raise RunnerError(f"{module.__file__}: {name} must be the reason, a text.")
+    return reason
+
+
+def _declared_leaves(script: Any) -> Dict[str, str]:
+    leaves = getattr(script.module, "lockkeeper_leaves", {})
+    if not isinstance(leaves, dict) or not all(
+        isinstance(each, str) and each.strip() for pair in leaves.items() for each in pair
+    ):
+        raise RunnerError(
+            f"{script.path}: lockkeeper_leaves must map what stays changed to the reason, "
+            "as in {'public.users.email': 'the copies are dropped with the column'}."
+        )
+    return leaves
 
 
 def everything(script: ScriptDirectory) -> List[Any]:

@@ -23,6 +23,7 @@ class Service:
         self._connections = Connections(opening, channel)
         self._connections.install()
         self._reader: Optional[Callable[[Any], None]] = None
+        self._prepared: Optional[List[Reply]] = None
         self._runs = 0
         self._was_fresh = True
         self._wrap_run_migrations()
@@ -42,6 +43,10 @@ class Service:
             service._connections.require_expected(context.connection, context.dialect.name)
             if service._reader is not None:
                 service._reader(context)
+                return
+            if service._prepared is not None:
+                original(context, **arguments)
+                service._prepared.append(_version_table(context))
                 return
             noted = (lambda **_: service._connections.version_written(context.connection),)
             context.on_version_apply_callbacks = (*tuple(context.on_version_apply_callbacks), *noted)
@@ -151,6 +156,23 @@ class Service:
 
     def _step(self, revision: str, *, downgrade: bool) -> Any:
         return history.migration_step(self._script, self._script.get_revision(revision), downgrade=downgrade)
+
+    def do_outcome(self, revision: str, heads: List[str], downgrade: bool) -> Reply:
+        """Return what one step makes of the version table, and which revisions that stands for."""
+        step = self._script.get_revision(revision)
+        after = history.simulate(self._script, [step], heads, downgrade=downgrade)[-1]
+        return {"after": after, "applied": sorted(history.applied(self._script, after))}
+
+    def do_prepare(self) -> Reply:
+        """Run env.py without a revision: it makes its schemas and version tables; return their names."""
+        self._connections.read_only, self._reader = False, None
+        seen: List[Reply] = []
+        self._prepared = seen
+        try:
+            self._project.run_env(["upgrade", "heads"], lambda heads, context: [])
+        finally:
+            self._prepared = None
+        return {"version_tables": [each["version_table"] for each in seen], "runs": self._runs}
 
     def do_step(self, revision: str, heads: List[str], downgrade: bool) -> Reply:
         """Apply or revert one revision; the version table must hold ``heads``."""

@@ -135,7 +135,9 @@ def data_fingerprint(
         # Before the tables, so that a dump that starts later never has an earlier value than this.
         sequences = read_sequences(session) if tables is None else {}
         slices = [part for table in wanted for part in _slices(table, jobs)]
-        sums = {table.name: _Sums() for table in wanted}
+        sums = {
+            table.name: _Sums(column_hashes=[0] * len(table.columns) if columns else []) for table in wanted
+        }
         workers = min(jobs, 1 + sum(table.size_bytes for table in wanted) // WORKER_BYTES)
         reader = _Reader(url, slices, sums, per_column=columns, run_id=run_id)
         reader.run(session, max(1, workers))
@@ -315,6 +317,8 @@ def _lock_tables(session: Connection, tables: Sequence[Table]) -> None:
 
 
 def _slices(table: Table, jobs: int) -> list[_Slice]:
+    if not table.blocks:
+        return []  # without a block there is no row; its sums stay zero, as those of any empty table
     count = min(table.blocks, table.size_bytes // SLICE_BYTES) if jobs > 1 else 1
     if count <= 1:
         return [_Slice(table)]

@@ -1,0 +1,195 @@
+"""A scratch database as it is at one moment, and what two such moments differ in.
+
+Not a difference: Alembic's version tables, the physical order of columns, and sequences that are further on
+(a row that came and went has used a value, and PostgreSQL never takes it back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.engine import URL
+
+from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
+from lockkeeper.postgres.connection import Connection, fetch_one
+from lockkeeper.postgres.fingerprint import (
+    compare_data,
+    compare_schemas,
+    data_fingerprint,
+    schema_fingerprint,
+)
+from lockkeeper.proving.models import Finding, FindingKind
+
+_QUALIFIED = """
+SELECT COALESCE((
+    SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass(%s)
+), %s)
+"""
+_UNEXPECTED, _MISSING = "unexpected ", " is missing"
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks at one database; ``version_tables`` (as the catalogue quotes them) do not count."""
+
+    url: URL
+    connection: Connection
+    version_tables: frozenset[str]
+    run_id: str | None = None
+    jobs: int = 1
+
+    @classmethod
+    def make(
+        cls,
+        url: URL,
+        connection: Connection,
+        version_tables: Sequence[str],
+        run_id: str | None,
+        jobs: int = 1,
+    ) -> Observer:
+        """Return an observer; the names are those of ``AlembicSession.prepare``."""
+        names = {str(fetch_one(connection, _QUALIFIED, (one, one))[0]) for one in version_tables}
+        return cls(url, connection, frozenset(names), run_id, jobs)
+
+    def schema(self) -> SchemaFingerprint:
+        """Read the schema, in its own transaction."""
+        found = schema_fingerprint(self.connection)
+        return SchemaFingerprint(
+            objects={
+                kind: {
+                    identity: properties
+                    for identity, properties in objects.items()
+                    if not self._of_version_table(kind, identity, properties.get("of"))
+                }
+                for kind, objects in found.objects.items()
+            }
+        )
+
+    def _of_version_table(self, kind: str, identity: str, parent: str | None) -> bool:
+        return any(
+            parent == f"table {name}" or (kind, identity) == ("table", name) for name in self.version_tables
+        )
+
+    def data(self) -> DataFingerprint:
+        """Read the rows of tables that have any; empty ones cost nothing but their names."""
+        found = data_fingerprint(self.url, jobs=self.jobs, run_id=self.run_id)
+        tables = {name: one for name, one in found.tables.items() if name not in self.version_tables}
+        return found.model_copy(update={"tables": tables})
+
+
+def invalid_indexes(schema: SchemaFingerprint) -> set[str]:
+    """Name the indexes that PostgreSQL does not use because they were never finished."""
+    return {name for name, index in schema.objects.get("index", {}).items() if not index["valid"]}
+
+
+def row_count(data: DataFingerprint) -> int:
+    """Count the rows of all tables."""
+    return sum(table.rows for table in data.tables.values() if table.kind == "table")
+
+
+def schema_changes(before: SchemaFingerprint, after: SchemaFingerprint) -> tuple[str, ...]:
+    """Say what an upgrade did, e.g. ``adds table public.t``, ``drops column public.t.c``."""
+
+    def told(sentence: str) -> str:
+        if sentence.startswith(_UNEXPECTED):
+            return "adds " + sentence[len(_UNEXPECTED) :]
+        return "drops " + sentence[: -len(_MISSING)] if sentence.endswith(_MISSING) else sentence
+
+    return tuple(told(sentence) for sentence in compare_schemas(before, after))
+
+
+def schema_findings(before: SchemaFingerprint, after: SchemaFingerprint) -> list[Finding]:
+    """Say where a downgrade did not bring back the schema."""
+    return [_schema_finding(sentence) for sentence in compare_schemas(before, after)]
+
+
+def _schema_finding(sentence: str) -> Finding:
+    if sentence.startswith(_UNEXPECTED):
+        subject = sentence[len(_UNEXPECTED) :]
+        return Finding(
+            kind=FindingKind.RESIDUE, subject=subject, message=f"the downgrade leaves {subject} behind"
+        )
+    if sentence.endswith(_MISSING):
+        subject = sentence[: -len(_MISSING)]
+        return Finding(
+            kind=FindingKind.NOT_RESTORED,
+            subject=subject,
+            message=f"the downgrade does not bring back {subject}",
+        )
+    subject = sentence.split(":")[0]
+    return Finding(kind=FindingKind.NOT_RESTORED, subject=subject, message=f"after the downgrade {sentence}")
+
+
+def data_findings(before: DataFingerprint, after: DataFingerprint) -> list[Finding]:
+    """Say which rows and values that were there before are not there after a downgrade."""
+    found: list[Finding] = []
+    for name, old in before.tables.items():
+        found += _table_findings(name, old, after.tables.get(name))
+    if before.large_objects and after.large_objects:
+        found += _table_findings("large objects", before.large_objects, after.large_objects)
+    sequences = [
+        before.model_copy(update={"tables": {}, "large_objects": None, "sequences": _common(one, other)})
+        for one, other in ((before, after), (after, before))
+    ]
+    found += [
+        Finding(
+            kind=FindingKind.DATA_CHANGED,
+            subject=text.split(" is ")[0],
+            message=f"after the downgrade {text}",
+        )
+        for text in compare_data(*sequences, sequences_may_be_ahead=True)
+    ]
+    return found
+
+
+def _common(one: DataFingerprint, other: DataFingerprint) -> dict[str, str]:
+    return {name: value for name, value in one.sequences.items() if name in other.sequences}
+
+
+def _table_findings(name: str, old: TableFingerprint, new: TableFingerprint | None) -> Iterator[Finding]:
+    if new is None:
+        if old.rows:
+            yield _lost(name, f"{rows(old.rows)} of {name} are gone with it")
+        return
+    gone = sorted(old.columns.keys() - new.columns.keys())
+    for column in gone if old.rows else ():
+        yield _lost(f"{name}.{column}", f"column {name}.{column} is gone with the values of {rows(old.rows)}")
+    if new.rows < old.rows:
+        yield _lost(name, f"{name} had {rows(old.rows)} and has {new.rows} after the downgrade")
+    elif new.rows > old.rows:
+        message = f"{name} had {rows(old.rows)} and has {new.rows} after the downgrade"
+        yield Finding(kind=FindingKind.RESIDUE, subject=name, message=message)
+    else:
+        yield from _value_findings(name, old, new)
+
+
+def _value_findings(name: str, old: TableFingerprint, new: TableFingerprint) -> Iterator[Finding]:
+    common = [column for column in old.columns if column in new.columns]
+    differing = [column for column in common if old.columns[column] != new.columns[column]]
+    for column in differing:
+        message = (
+            f"column {name}.{column} has other values after the downgrade ({rows(old.rows)} in the table)"
+        )
+        yield Finding(kind=FindingKind.DATA_CHANGED, subject=f"{name}.{column}", message=message)
+    same_columns = old.columns.keys() == new.columns.keys()
+    if not differing and same_columns and old.digest != new.digest:
+        message = f"values were exchanged between the rows of {name} ({rows(old.rows)})"
+        yield Finding(kind=FindingKind.DATA_CHANGED, subject=name, message=message)
+
+
+def _lost(subject: str, message: str) -> Finding:
+    return Finding(kind=FindingKind.DATA_LOST, subject=subject, message=message)
+
+
+def rows(count: int) -> str:
+    """Return e.g. ``1 row``, ``2 rows``."""
+    return f"{count} row" + ("" if count == 1 else "s")
+
+
+def only_counting(findings: Collection[Finding]) -> list[Finding]:
+    """Return the findings that no declaration allows."""
+    return [one for one in findings if one.allowed_because is None]

@@ -1,0 +1,124 @@
+"""The rehearsal: pending revisions proven on production's own data, in a restored scratch database.
+
+It changes that scratch database and nothing else. What it yields is what production is then held against:
+how long each revision takes, what it writes, and the schema that there must be afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from lockkeeper.alembic_project import AlembicSession
+from lockkeeper.config import Target
+from lockkeeper.errors import ConfigurationError, DatabaseError, LockkeeperError
+from lockkeeper.models import BackupManifest, Check, MigrationPlan, utc_now
+from lockkeeper.postgres.connection import connect
+from lockkeeper.proving.declarations import read_declarations
+from lockkeeper.proving.models import Rehearsal, RevisionPrediction, RevisionProof
+from lockkeeper.proving.observation import Observer
+from lockkeeper.proving.stairway import Announce, Stairway, unchecked
+from lockkeeper.verification import check_rules, load_rules, unknown
+
+
+def rehearse(
+    target: Target,
+    plan: MigrationPlan,
+    backup: BackupManifest,
+    scratch_url: URL,
+    run_id: str,
+    *,
+    announce: Announce = lambda _text: None,
+) -> Rehearsal:
+    """Prove ``plan`` on a restored copy, which is afterwards where production shall be (or ruined).
+
+    Args:
+        target: whose project, rules and policies are used; its database is not touched.
+        plan: what production is to get.
+        backup: what the copy was restored from.
+        scratch_url: the copy; never production.
+        run_id: the run it belongs to.
+        announce: told what is being done.
+
+    Returns:
+        The rehearsal; whether production may be touched is ``passed``. What goes wrong with a revision is a
+        finding in it; whatever keeps it from beginning is a check "could not check".
+
+    Raises:
+        ConfigurationError: the scratch database is the target's own, or a declaration is wrong.
+    """
+    _refuse_production(target, scratch_url)
+    started_at, started = utc_now(), time.monotonic()
+    settings = target.require_alembic()
+    declarations = read_declarations(settings, plan.steps)
+    facts: dict[str, Any] = {}
+    proofs: list[RevisionProof] = []
+    checks: list[Check] = []
+    try:
+        with (
+            connect(scratch_url, "rehearse", run_id=run_id) as connection,
+            AlembicSession(
+                settings, scratch_url, role="migrate", run_id=run_id, policies=target.policies
+            ) as session,
+        ):
+            current = session.current()
+            if current != tuple(sorted(plan.before)):
+                raise DatabaseError(
+                    f"the copy is at {_names(current)}, the plan begins at {_names(plan.before)}"
+                )
+            observer = Observer.make(scratch_url, connection, session.prepare(), run_id, jobs=2)
+            stairway = Stairway(session, observer, declarations, announce=announce)
+            facts["schema_before"] = stairway.schema
+            proofs += stairway.climb(plan.steps)
+            proofs += unchecked(plan.steps[len(proofs) :], stairway.stopped)
+            if stairway.stopped is None:
+                facts.update(schema_after=stairway.schema, revisions_after=stairway.heads)
+                checks += _rules(target, scratch_url, run_id)
+    except LockkeeperError as error:
+        checks.append(unknown("rehearsal", error))
+        proofs += unchecked(plan.steps[len(proofs) :], str(error))
+    return Rehearsal(
+        run_id=run_id,
+        target=target.name,
+        backup_id=backup.id,
+        database=str(scratch_url.database),
+        started_at=started_at,
+        duration_s=time.monotonic() - started,
+        proofs=tuple(proofs),
+        checks=tuple(checks),
+        predictions=tuple(map(_prediction, filter(_was_applied, proofs))),
+        **facts,
+    )
+
+
+def _refuse_production(target: Target, scratch_url: URL) -> None:
+    """Refuse the target's own database; the caller's mistake must not become an outage."""
+    here, there = ((url.host, url.port or 5432, url.database) for url in (scratch_url, target.url))
+    if here == there:
+        raise ConfigurationError(
+            f"{scratch_url.database!r} is the database of target {target.name!r}: a rehearsal runs on a copy."
+        )
+
+
+def _rules(target: Target, url: URL, run_id: str) -> list[Check]:
+    rules = load_rules(target.require_alembic().rules_dir)
+    return check_rules(url, rules, timeout_ms=target.policies.rule_timeout_ms, run_id=run_id)
+
+
+def _was_applied(proof: RevisionProof) -> bool:
+    return proof.upgrade_s is not None
+
+
+def _prediction(proof: RevisionProof) -> RevisionPrediction:
+    return RevisionPrediction(
+        revision=proof.revision,
+        duration_s=proof.upgrade_s or 0.0,
+        own_writes=proof.own_writes,
+        changes=proof.changes,
+    )
+
+
+def _names(revisions: tuple[str, ...]) -> str:
+    return ", ".join(sorted(revisions)) or "base"
