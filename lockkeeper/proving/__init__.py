@@ -8,7 +8,7 @@ was not given as scratch.
 from __future__ import annotations
 
 from lockkeeper.proving.declarations import Declarations, read_declarations
-from lockkeeper.proving.migration_test import SampleData, run_migration_test
+from lockkeeper.proving.migration_test import run_migration_test
 from lockkeeper.proving.models import (
     Finding,
     FindingKind,
@@ -19,6 +19,7 @@ from lockkeeper.proving.models import (
     RevisionProof,
 )
 from lockkeeper.proving.rehearsal import rehearse
+from lockkeeper.proving.sample_data import SampleData
 from lockkeeper.proving.stairway import Stairway
 
 __all__ = [

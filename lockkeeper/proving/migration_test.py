@@ -177,8 +177,8 @@ class _MigrationTest:
         self._checks += check_rules(url, self._rules, timeout_ms=timeout, run_id=self._run_id)
         self._checks += [warned("validity", text) for text in sorted(invalid_objects(observer.schema()))]
         if self._sample_data is not None and self._sample_data.misfit is not None:
-            error = ConfigurationError(f"{self._sample_data.file} fits nowhere: {self._sample_data.misfit}")
-            self._checks.append(unknown("sample data", error))
+            misfit = f"{self._sample_data.file} fits nowhere: {self._sample_data.misfit}"
+            self._checks.append(unknown("sample data", ConfigurationError(misfit)))
 
     def _session(self, url: URL) -> AlembicSession:
         return AlembicSession(

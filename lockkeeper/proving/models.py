@@ -9,7 +9,7 @@ from enum import Enum
 from pydantic import Field
 
 from lockkeeper.errors import FAILED, REFUSED
-from lockkeeper.models import Check, CheckState, Fact, SchemaFingerprint
+from lockkeeper.models import Check, CheckState, Fact, RevisionTiming, SchemaFingerprint
 
 
 class ProofState(str, Enum):

@@ -6,13 +6,13 @@ Not a difference: Alembic's version tables, the physical order of columns, and s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
 from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
-from lockkeeper.postgres.connection import Connection, fetch_one
+from lockkeeper.postgres.connection import Connection, fetch_value
 from lockkeeper.postgres.fingerprint import (
     compare_data,
     compare_schemas,
@@ -21,13 +21,9 @@ from lockkeeper.postgres.fingerprint import (
 )
 from lockkeeper.proving.models import Finding, FindingKind
 
-_QUALIFIED = """
-SELECT COALESCE((
-    SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = pg_catalog.to_regclass(%s)
-), %s)
+_AS_CATALOGUED = """
+SELECT pg_catalog.string_agg(pg_catalog.quote_ident(part), '.' ORDER BY position)
+FROM pg_catalog.unnest(pg_catalog.parse_ident(%s)) WITH ORDINALITY AS name (part, position)
 """
 _UNEXPECTED, _MISSING = "unexpected ", " is missing"
 
@@ -52,7 +48,7 @@ class Observer:
         jobs: int = 1,
     ) -> Observer:
         """Return an observer; the names are those of ``AlembicSession.prepare``."""
-        names = {str(fetch_one(connection, _QUALIFIED, (one, one))[0]) for one in version_tables}
+        names = {str(fetch_value(connection, _AS_CATALOGUED, (one,))) for one in version_tables}
         return cls(url, connection, frozenset(names), run_id, jobs)
 
     def schema(self) -> SchemaFingerprint:
@@ -172,7 +168,7 @@ def _value_findings(name: str, old: TableFingerprint, new: TableFingerprint) -> 
     differing = [column for column in common if old.columns[column] != new.columns[column]]
     for column in differing:
         message = (
-            f"column {name}.{column} has other values after the downgrade ({rows(old.rows)} in the table)"
+            f"column {name}.{column} has other values after the downgrade (the table has {rows(old.rows)})"
         )
         yield Finding(kind=FindingKind.DATA_CHANGED, subject=f"{name}.{column}", message=message)
     same_columns = old.columns.keys() == new.columns.keys()
@@ -188,8 +184,3 @@ def _lost(subject: str, message: str) -> Finding:
 def rows(count: int) -> str:
     """Return e.g. ``1 row``, ``2 rows``."""
     return f"{count} row" + ("" if count == 1 else "s")
-
-
-def only_counting(findings: Collection[Finding]) -> list[Finding]:
-    """Return the findings that no declaration allows."""
-    return [one for one in findings if one.allowed_because is None]

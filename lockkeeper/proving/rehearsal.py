@@ -16,6 +16,7 @@ from lockkeeper.config import Target
 from lockkeeper.errors import ConfigurationError, DatabaseError, LockkeeperError
 from lockkeeper.models import BackupManifest, Check, MigrationPlan, utc_now
 from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.proving.declarations import read_declarations
 from lockkeeper.proving.models import Rehearsal, RevisionPrediction, RevisionProof
 from lockkeeper.proving.observation import Observer
@@ -70,11 +71,11 @@ def rehearse(
                 )
             observer = Observer.make(scratch_url, connection, session.prepare(), run_id, jobs=2)
             stairway = Stairway(session, observer, declarations, announce=announce)
-            facts["schema_before"] = stairway.schema
+            facts["schema_before"] = schema_fingerprint(connection)
             proofs += stairway.climb(plan.steps)
             proofs += unchecked(plan.steps[len(proofs) :], stairway.stopped)
             if stairway.stopped is None:
-                facts.update(schema_after=stairway.schema, revisions_after=stairway.heads)
+                facts.update(schema_after=schema_fingerprint(connection), revisions_after=stairway.heads)
                 checks += _rules(target, scratch_url, run_id)
     except LockkeeperError as error:
         checks.append(unknown("rehearsal", error))
