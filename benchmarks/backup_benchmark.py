@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -123,17 +122,17 @@ class Bench:
     def our_backup(self) -> tuple[Cost, str]:
         """Take it Lockkeeper's way, fingerprints and all; returns cost and id."""
         with tempfile.TemporaryFile("w+") as answer:
-            argv = [sys.executable, __file__, "--child"]
-            cost = measured(
-                argv, {**self.env, "BENCH_URL": self.target.database_url.get_secret_value()}, stdout=answer
-            )
+            argv = [sys.executable, __file__, "--child", "backup"]
+            cost = measured(argv, self.child_env(), stdout=answer)
             answer.seek(0)
             return cost, answer.read().strip()
 
     def baseline_restore(self) -> Cost:
         """Bring it back the usual way, from a local file (an advantage: no download)."""
         local = self.folder / "baseline.sql.gz"
-        local.write_bytes(open_storage(self.target.storage).get_bytes("baseline.sql.gz"))
+        with local.open("wb") as file:
+            for chunk in open_storage(self.target.storage).open_stream("baseline.sql.gz"):
+                file.write(chunk)
         self.empty_database("back")
         pipe = (
             f'set -o pipefail; gunzip -c "{local}" | "{self.programs.psql}" -X -q -v ON_ERROR_STOP=1 -d back'
@@ -145,22 +144,12 @@ class Bench:
     def our_restore(self, backup_id: str) -> Cost:
         """Bring it back as verification does: download, checksum, decompress, pg_restore in parallel."""
         self.empty_database("back")
-        manifest = load_manifest(self.target, backup_id)
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        own = time.process_time()
-        restore_archive(
-            open_storage(self.target.storage),
-            manifest,
-            self.server.url("back"),
-            self.programs,
-            RestoreOptions(self.target.policies.restore_jobs, tablespaces=True, superuser=True),
-            run_id="bench",
-            progress=silent,
-        )
-        wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        children = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return Cost(wall, children + time.process_time() - own, peak)
+        return measured([sys.executable, __file__, "--child", backup_id], self.child_env())
+
+    def child_env(self) -> dict[str, str]:
+        """Return the environment of our own way."""
+        jobs = str(self.target.policies.restore_jobs)
+        return {**self.env, "BENCH_URL": self.target.database_url.get_secret_value(), "BENCH_JOBS": jobs}
 
     def empty_database(self, name: str) -> None:
         """Make ``name`` anew and let the disk come to rest, so that no way pays for another's writes."""
@@ -172,12 +161,28 @@ class Bench:
         os.sync()
 
 
-def child() -> None:
-    """Make one backup in a process of its own, so that all of its memory and CPU is its own."""
+def child(what: str) -> None:
+    """Do one thing in a process of its own, so that all of its memory and CPU is its own."""
     values = json.loads(os.environ["BENCH_S3"])
-    storage = S3StorageSettings.model_validate({k: v for k, v in values.items() if v is not None})
-    target = Target(name="bench", database_url=SecretStr(os.environ["BENCH_URL"]), storage=storage)
-    print(create_backup(target, run_id="bench").id)
+    target = Target(
+        name="bench",
+        database_url=SecretStr(os.environ["BENCH_URL"]),
+        storage=S3StorageSettings.model_validate({k: v for k, v in values.items() if v is not None}),
+        policies=Policies(restore_jobs=int(os.environ["BENCH_JOBS"])),
+    )
+    if what == "backup":
+        print(create_backup(target, run_id="bench").id)
+        return
+    manifest = load_manifest(target, what)
+    restore_archive(
+        open_storage(target.storage),
+        manifest,
+        target.url.set(database="back"),
+        find_client_programs(manifest.server_version_num),
+        RestoreOptions(target.policies.restore_jobs, tablespaces=True, superuser=True),
+        run_id="bench",
+        progress=silent,
+    )
 
 
 def play_round(bench: Bench) -> dict[str, float]:
@@ -250,10 +255,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=Policies().restore_jobs)
     parser.add_argument("--write", type=Path, help="Markdown file to put the result in")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child()
+        child(arguments.child)
         return
     with tempfile.TemporaryDirectory(prefix="lockkeeper-bench-", dir="/var/tmp") as name:
         folder = Path(name)

@@ -45,7 +45,7 @@ CREATE FUNCTION pg_temp.words(seed bigint, number int) RETURNS text LANGUAGE sql
     FROM generate_series(1, number) AS i
 $$;
 INSERT INTO users
-SELECT i, md5(i::text) || '@example.org', initcap(pg_temp.words(i, 2)),
+SELECT i, replace(pg_temp.words(i, 2), ' ', '.') || i || '@example.org', initcap(pg_temp.words(i, 2)),
        CASE WHEN i %% 3 = 0 THEN 'active' WHEN i %% 3 = 1 THEN 'inactive' END,
        timestamptz '2020-01-01 00:00+00' + make_interval(secs => (i * 7919) %% 150000000),
        md5('t' || i)::uuid, ((i * 7919) %% 1000000) / 100.0,

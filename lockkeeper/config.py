@@ -109,6 +109,13 @@ class Policies(_Settings):
     lock_wait_s: float = Field(
         default=0, ge=0, description="How long to wait for another migration of this database to end."
     )
+    rehearsal: Literal["full", "off"] = Field(
+        default="full",
+        description=(
+            "'full' upgrades, downgrades and upgrades again a restored copy before production is touched; "
+            "'off' goes without."
+        ),
+    )
     recovery: Literal["lossless", "accept-loss", "manual"] = Field(
         default="lossless",
         description=(
@@ -119,7 +126,7 @@ class Policies(_Settings):
     keep_quarantine: bool = Field(default=True, description="Keep the failed database after a restore.")
     retention_count: int = Field(default=7, ge=1, description="Verified backups that are always kept.")
     retention_days: int = Field(default=30, ge=0, description="Backups younger than this are kept.")
-    restore_jobs: int = Field(default=2, ge=1, le=64, description="Parallel jobs of pg_restore.")
+    restore_jobs: int = Field(default=4, ge=1, le=64, description="Parallel jobs of pg_restore.")
     max_replication_lag_bytes: int = Field(default=64 * 2**20, ge=0, description="Preflight limit.")
     max_transaction_age_s: float = Field(
         default=60, gt=0, description="Preflight refuses while a transaction is older than this."

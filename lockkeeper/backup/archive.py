@@ -19,6 +19,7 @@ from typing import IO, NamedTuple
 import zstandard
 from sqlalchemy.engine import URL
 
+from lockkeeper.backup.archive_index import write_offsets
 from lockkeeper.backup.dump import client_environment
 from lockkeeper.backup.progress import ProgressCallback, counted
 from lockkeeper.errors import BackupCorruptError, BackupError, ProgramError
@@ -200,6 +201,7 @@ def _seekable(chunks: Iterator[bytes], manifest: BackupManifest) -> Iterator[tup
         try:
             for chunk in chunks:
                 file.write(chunk)
+            write_offsets(file)
             file.flush()
         except OSError as error:
             raise BackupError(
