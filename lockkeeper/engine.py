@@ -15,6 +15,7 @@ from lockkeeper.config import Target
 from lockkeeper.delivery import deliver, post_to_webhook
 from lockkeeper.errors import (
     ConnectionLostError,
+    DatabaseError,
     LockkeeperError,
     NeedsHumanError,
     RefusedError,
@@ -30,6 +31,7 @@ from lockkeeper.models import (
     RestoreReport,
     RevisionTiming,
     RunReport,
+    SchemaFingerprint,
     TableFingerprint,
 )
 from lockkeeper.monitor import DatabaseMonitor, watching
@@ -38,6 +40,7 @@ from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.locks import MigrationLock, end_leftover_sessions, migration_lock
 from lockkeeper.preflight import require_preflight, run_preflight
+from lockkeeper.proving import Rehearsal, rehearse
 from lockkeeper.recovery.unchanged import judge_tables, own_writes
 from lockkeeper.signals import uninterrupted
 from lockkeeper.storage import open_storage
@@ -47,6 +50,7 @@ from lockkeeper.verification import (
     check_models,
     check_revisions,
     check_rules,
+    check_schema,
     invalid_objects,
     load_rules,
     read_version_table,
@@ -86,6 +90,9 @@ class Engine:
                 yield
             finally:
                 self._lock = None
+                # A server that is gone now must not hide why; the next run drops what is left there.
+                with contextlib.suppress(DatabaseError):
+                    recovery.drop_scratch_databases(self.target, self.run_id)
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """Run all checks; raises PreflightError with every problem at once."""
@@ -103,12 +110,37 @@ class Engine:
             self.target, run_id=self.run_id, revisions=plan.before, progress=self.say("backup")
         )
 
-    def verify_backup(self, backup_id: str) -> BackupVerification:
-        """Restore the backup from storage into a scratch database and compare; drops it again."""
+    def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
+        """Restore the backup from storage into a scratch database and compare.
+
+        The copy is dropped again, or when ``exclusive`` ends.
+        """
         _manifest, verification = backup.verify_backup(
-            self.target, backup_id, run_id=self.run_id, progress=self.say("verify-backup")
+            self.target,
+            backup_id,
+            run_id=self.run_id,
+            progress=self.say("verify-backup"),
+            keep_copy=keep_copy,
         )
         return verification
+
+    def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
+        """Play the plan on the verified copy: up, down and up again, with content compared.
+
+        Raises:
+            VerificationError: something was found; production was not touched.
+        """
+        rehearsal = rehearse(
+            self.target,
+            plan,
+            backup,
+            self.target.scratch_server_url.set(database=copy_database),
+            self.run_id,
+            announce=self.say("rehearse"),
+        )
+        if not rehearsal.passed:
+            raise VerificationError("The rehearsal on a restored copy failed", rehearsal.problems)
+        return rehearsal
 
     @contextlib.contextmanager
     def monitored(self) -> Iterator[DatabaseMonitor]:
@@ -151,15 +183,19 @@ class Engine:
         with connect(self.target.url, "verify", run_id=self.run_id) as connection:
             return compare_schemas(backup.schema_fingerprint, schema_fingerprint(connection))
 
-    def verify(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[Check]:
-        """Check revision, validity, rules, row counts and models; raises VerificationError with all."""
+    def verify(
+        self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None
+    ) -> Sequence[Check]:
+        """Check revision, schema, validity, rules, row counts and models; raises VerificationError."""
         project = self.target.require_alembic()
         policies = self.target.policies
         checks = [check_revisions(self.current_revisions(plan), plan)]
         with connect(self.target.url, "verify", run_id=self.run_id) as connection:
             was = backup.schema_fingerprint
             invalid_before = invalid_objects(was) if was else frozenset()
-            checks += check_invalid_objects(invalid_before, invalid_objects(schema_fingerprint(connection)))
+            schema = schema_fingerprint(connection)
+            checks += check_invalid_objects(invalid_before, invalid_objects(schema))
+            checks += check_schema(expected, schema)
             before = {name: table.rows for name, table in _tables(backup).items()}
             checks += check_counts(before, row_counts(connection, list(before)))
         rules = load_rules(project.rules_dir)

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lockkeeper.models import CheckState, Outcome, RunReport, Step, StepState
+from lockkeeper.models import CheckState, Outcome, RevisionTiming, RunReport, Step, StepState
 from lockkeeper.redaction import redact
 
 HEADLINES = {
@@ -107,12 +107,17 @@ def _step_duration(step: Step) -> str:
     return "" if unmeasured else format_duration(step.duration_s)
 
 
+def _against_rehearsal(timing: RevisionTiming) -> str:
+    took = format_duration(timing.duration_s)
+    return took if timing.rehearsed_s is None else f"{took} ({format_duration(timing.rehearsed_s)} rehearsed)"
+
+
 def revision_rows(report: RunReport) -> list[tuple[str, str, str, str, str]]:
     """Return id, message, duration, attempts and lock time-outs of every revision; planned ones last."""
     messages = {step.id: step.message for step in report.plan.steps} if report.plan else {}
     rows = [
         (
-            timing.revision, messages.get(timing.revision, ""), format_duration(timing.duration_s),
+            timing.revision, messages.get(timing.revision, ""), _against_rehearsal(timing),
             str(timing.attempts), str(timing.lock_timeouts),
         )
         for timing in report.revisions

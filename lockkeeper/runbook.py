@@ -1,6 +1,7 @@
 """The order of a production migration, and what happens when a step of it fails. Written once.
 
-preflight -> backup -> verify backup -> migrate, monitored -> verify; else the recovery ladder; always notify.
+preflight -> backup -> verify backup -> rehearse -> migrate, monitored -> verify;
+else the recovery ladder; always notify.
 
 ``MigrationSteps`` names the steps. The command line plays this runbook with the engine itself
 (``lockkeeper.engine``), the Prefect flow plays the same runbook with one task a step.
@@ -32,8 +33,10 @@ from lockkeeper.models import (
     RestoreReport,
     RevisionTiming,
     RunReport,
+    SchemaFingerprint,
     utc_now,
 )
+from lockkeeper.proving.models import Rehearsal
 from lockkeeper.record import RunRecord
 from lockkeeper.redaction import redact
 from lockkeeper.signals import uninterrupted
@@ -64,8 +67,12 @@ class MigrationSteps(Protocol):
         """Dump the database to storage."""
         ...
 
-    def verify_backup(self, backup_id: str) -> BackupVerification:
-        """Restore the backup beside the database and compare."""
+    def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
+        """Restore the backup beside the database and compare; the copy may stay until the run ends."""
+        ...
+
+    def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
+        """Upgrade, downgrade, upgrade the verified copy; raises VerificationError unless all is clean."""
         ...
 
     def monitored(self) -> AbstractContextManager[Monitor]:
@@ -76,8 +83,13 @@ class MigrationSteps(Protocol):
         """Apply the plan; raises RefusedError when the database is no longer what was backed up."""
         ...
 
-    def verify(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[Check]:
-        """Check schema, data and rules after the migration; raises VerificationError."""
+    def verify(
+        self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None
+    ) -> Sequence[Check]:
+        """Check schema, data and rules after the migration; raises VerificationError.
+
+        ``expected`` is the schema that the rehearsal has led to.
+        """
         ...
 
     def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
@@ -124,6 +136,7 @@ class MigrationRequest:
     initiator: str = ""
     link: str | None = None
     recovery: Literal["lossless", "accept-loss", "manual"] = "lossless"
+    rehearsal: Literal["full", "off"] = "full"
 
 
 def run_migration(steps: MigrationSteps, request: MigrationRequest) -> RunReport:
@@ -220,12 +233,15 @@ class _Run:
             record.update(backup_id=backup.id)
             note(f"{backup.id}, {backup.size_bytes or 0} bytes")
         with record.step("verify-backup") as note:
-            verification = steps.verify_backup(backup.id)
+            verification = steps.verify_backup(backup.id, self.request.rehearsal != "off")
             note(f"{verification.tables} tables and {verification.rows} rows equal")
+        rehearsal = self.rehearse(plan, backup, verification)
         applied: list[RevisionTiming] = []
         try:
             self.migrate(plan, backup, applied)
-            self.verify(plan, backup)
+            if rehearsal:
+                self.record.update(revisions=rehearsal.compared(applied))
+            self.verify(plan, backup, rehearsal.schema_after if rehearsal else None)
         except RefusedError:
             raise
         except BaseException as error:
@@ -236,6 +252,17 @@ class _Run:
         else:
             record.conclude(Outcome.SUCCEEDED)
 
+    def rehearse(
+        self, plan: MigrationPlan, backup: BackupManifest, verification: BackupVerification
+    ) -> Rehearsal | None:
+        """Rehearse on the verified copy, unless the policy goes without; production is not touched yet."""
+        if verification.copy_database is None:
+            return None
+        with self.record.step("rehearse") as note:
+            rehearsal = self.steps.rehearse(plan, backup, verification.copy_database)
+            note(f"{len(rehearsal.proofs)} revisions applied, reverted and applied again")
+        return rehearsal
+
     def migrate(self, plan: MigrationPlan, backup: BackupManifest, applied: list[RevisionTiming]) -> None:
         with self.record.step("migrate") as note:
             with _summing_up(self.record, self.steps):
@@ -243,9 +270,9 @@ class _Run:
             self.record.update(revisions=tuple(applied))
             note(f"now at {', '.join(plan.after) or 'base'}")
 
-    def verify(self, plan: MigrationPlan, backup: BackupManifest) -> None:
+    def verify(self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None) -> None:
         with self.record.step("verify") as note:
-            checks = self.steps.verify(plan, backup)
+            checks = self.steps.verify(plan, backup, expected)
             self.record.update(checks=(*self.record.report.checks, *checks))
             note(f"{len(checks)} checks")
 

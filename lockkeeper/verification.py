@@ -23,6 +23,7 @@ from lockkeeper.postgres.connection import (
     fetch_value,
     named_query,
 )
+from lockkeeper.postgres.fingerprint import compare_schemas
 
 SHOWN_KEYS = 5
 
@@ -97,6 +98,21 @@ def check_invalid_objects(before: frozenset[str], now: frozenset[str]) -> list[C
     checks = [failed("validity", text) for text in sorted(now - before)]
     checks += [warned("validity", f"{text}, as it was before") for text in sorted(now & before)]
     return checks or [passed("validity", "every index is valid and every constraint is validated")]
+
+
+def check_schema(expected: SchemaFingerprint | None, now: SchemaFingerprint) -> list[Check]:
+    """Compare the schema with the one that the rehearsal has led to; no check without a rehearsal."""
+    if expected is None:
+        return []
+    differences = compare_schemas(without_invalid_indexes(expected), without_invalid_indexes(now))
+    checks = [failed("schema", f"not as in the rehearsal: {difference}") for difference in differences]
+    return checks or [passed("schema", "it is the one that the rehearsal has led to")]
+
+
+def without_invalid_indexes(schema: SchemaFingerprint) -> SchemaFingerprint:
+    """Return a schema without its invalid indexes: pg_dump leaves them out, so no copy has them."""
+    valid = {name: index for name, index in schema.objects.get("index", {}).items() if index["valid"]}
+    return SchemaFingerprint(objects={**schema.objects, "index": valid})
 
 
 def row_counts(connection: Connection, tables: Sequence[str]) -> dict[str, int]:

@@ -13,21 +13,24 @@ from lockkeeper.models import (
     RestoreReport,
     RevisionTiming,
     RunReport,
+    SchemaFingerprint,
 )
 from lockkeeper.operations import OperationSteps
+from lockkeeper.proving.models import Rehearsal
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
 from tasks.backup import create_backup, expire_backups
 from tasks.migrate import apply_migration, revert_migration
 from tasks.monitor import monitoring
 from tasks.notify import notify
 from tasks.preflight import check_preflight
+from tasks.rehearse import rehearse_migration
 from tasks.reports import publish_report
 from tasks.restore import put_back, restore_backup
 from tasks.runs import Run
 from tasks.verify import verify_migration, verify_unchanged
 from tasks.verify_backup import verify_backup
 
-EXPECTED_STEPS = {"migrate": 5, "backup": 3, "restore": 2}
+EXPECTED_STEPS = {"migrate": 6, "backup": 3, "restore": 2}
 """How many steps each operation has when nothing goes wrong; only progress bars rest on it."""
 
 
@@ -49,15 +52,16 @@ class _RunSteps:
             initiator=run.initiator,
             link=run.link,
             recovery=run.target.policies.recovery,
+            rehearsal=run.target.policies.rehearsal,
         )
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the migration lock in the flow itself: it must outlive every task."""
         return self._run.engine.exclusive()
 
-    def verify_backup(self, backup_id: str) -> BackupVerification:
+    def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
         """Restore the backup beside the database and compare."""
-        return verify_backup(*self._of_run, backup_id)
+        return verify_backup(*self._of_run, backup_id, keep_copy)
 
     def journal(self, report: RunReport) -> str | None:
         """Show how far the run is, and write the journal."""
@@ -103,6 +107,10 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         """See ``MigrationSteps``."""
         return create_backup(*self._of_run, plan)
 
+    def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
+        """See ``MigrationSteps``."""
+        return rehearse_migration(*self._of_run, plan, backup, copy_database)
+
     def monitored(self) -> AbstractContextManager[Monitor]:
         """See ``MigrationSteps``."""
         return monitoring(*self._of_run)
@@ -111,9 +119,11 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         """See ``MigrationSteps``."""
         return apply_migration(*self._of_run, plan, backup)
 
-    def verify(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[Check]:
+    def verify(
+        self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None
+    ) -> Sequence[Check]:
         """See ``MigrationSteps``."""
-        return verify_migration(*self._of_run, plan, backup)
+        return verify_migration(*self._of_run, plan, backup, expected)
 
     def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
         """See ``MigrationSteps``."""

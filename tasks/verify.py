@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lockkeeper.models import BackupManifest, Check, MigrationPlan, RevisionTiming
+from lockkeeper.models import BackupManifest, Check, MigrationPlan, RevisionTiming, SchemaFingerprint
 from tasks.policies import once
 from tasks.runs import engine_of
 
 
 @once(name="verify")
 def verify_migration(
-    target: str, run_id: str, plan: MigrationPlan, backup: BackupManifest
+    target: str,
+    run_id: str,
+    plan: MigrationPlan,
+    backup: BackupManifest,
+    expected: SchemaFingerprint | None,
 ) -> Sequence[Check]:
     """Check revision, schema, rules, counts and models; raises VerificationError."""
-    return engine_of(target, run_id).verify(plan, backup)
+    return engine_of(target, run_id).verify(plan, backup, expected)
 
 
 @once(name="verify-unchanged")

@@ -8,6 +8,6 @@ from tasks.runs import engine_of
 
 
 @repeatable(name="verify-backup")
-def verify_backup(target: str, run_id: str, backup_id: str) -> BackupVerification:
-    """Restore into a scratch database, compare with the manifest, drop it again."""
-    return engine_of(target, run_id).verify_backup(backup_id)
+def verify_backup(target: str, run_id: str, backup_id: str, keep_copy: bool = False) -> BackupVerification:
+    """Restore into a scratch database and compare with the manifest; the copy may stay for the run."""
+    return engine_of(target, run_id).verify_backup(backup_id, keep_copy)

@@ -59,8 +59,12 @@ def restored_copy(
     *,
     run_id: str,
     progress: ProgressCallback,
+    keep: bool = False,
 ) -> Iterator[RestoredCopy]:
-    """Restore a backup into a scratch database on ``server_url`` and prove it; dropped after the block.
+    """Restore a backup into a scratch database on ``server_url`` and prove it.
+
+    It is dropped after the block, unless ``keep`` says that the run still needs it (then
+    ``recovery.drop_scratch_databases`` removes it) and the block ended well.
 
     Raises:
         BackupCorruptError: missing, changed, or not what the manifest says once it is restored.
@@ -98,7 +102,8 @@ def restored_copy(
         with contextlib.suppress(DatabaseError):  # the first error is the one to tell; its note stays
             _drop(server_url, name, run_id)
         raise
-    _drop(server_url, name, run_id)
+    if not keep:
+        _drop(server_url, name, run_id)
 
 
 def _drop(server_url: URL, name: str, run_id: str) -> None:

@@ -18,9 +18,16 @@ VERIFIABLE = (BackupState.UPLOADED, BackupState.VERIFIED)
 
 
 def verify_backup(
-    target: Target, backup_id: str, *, run_id: str, progress: ProgressCallback | None = None
+    target: Target,
+    backup_id: str,
+    *,
+    run_id: str,
+    progress: ProgressCallback | None = None,
+    keep_copy: bool = False,
 ) -> tuple[BackupManifest, BackupVerification]:
     """Restore a backup into a scratch database, compare, drop it; the manifest is ``verified`` then.
+
+    With ``keep_copy`` the scratch database stays for the rest of the run (``copy_database``).
 
     A backup that is found to be bad becomes ``failed``. When the check could not run (scratch server
     full, storage away), its state stays and the manifest's reason says so. May run twice.
@@ -43,8 +50,11 @@ def verify_backup(
             "verify",
             run_id=run_id,
             progress=progress or silent,
+            keep=keep_copy,
         ) as copy:
             verification = summary(manifest, copy.restore_s, time.monotonic() - began)
+            if keep_copy:
+                verification = verification.model_copy(update={"copy_database": copy.name})
             manifest = mark_verified(storage, manifest, verification)
     except BackupCorruptError as error:
         note_failure(storage, manifest, redact(str(error)))

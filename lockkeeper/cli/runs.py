@@ -44,6 +44,7 @@ def play(
         initiator=initiator(),
         link=run_link(),
         recovery=target.policies.recovery,
+        rehearsal=target.policies.rehearsal,
     )
     with showing_progress(session, f"{target.name}: starting") as progress, ending_in_order():
         engine = WatchedEngine(target, request.run_id, progress)

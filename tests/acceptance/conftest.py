@@ -97,6 +97,7 @@ class Shop:
             revision=revision,
             initiator="tests",
             recovery=self.target.policies.recovery,
+            rehearsal=self.target.policies.rehearsal,
         )
         return run_migration(engine_type(self.target, run_id), request)
 
@@ -126,7 +127,8 @@ def make_shop(make_database: Callable[..., URL], tmp_path: Path) -> Callable[...
             database_url=SecretStr(url.render_as_string(hide_password=False)),
             alembic=AlembicSettings(config_file=folder / "alembic.ini", rules_dir=folder / "rules"),
             storage=storage or LocalStorageSettings(path=folder / "storage"),
-            policies=Policies(lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05),
+            # What a rehearsal finds never reaches the recovery, which is what most tests are about.
+            policies=Policies(lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05, rehearsal="off"),
             **target_options,
         )
         shop = Shop(url, folder, target)

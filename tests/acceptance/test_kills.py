@@ -23,6 +23,7 @@ def command(shop, name: str = "migrate") -> tuple[list[str], dict[str, str]]:
     argv = [
         LOCKKEEPER, name, "--database-url-env", "SHOP_URL", "--alembic", str(shop.folder / "alembic.ini"),
         "--storage", str(shop.target.storage.path), "--rules", str(shop.folder / "rules"), "--json",
+        "--set", f"rehearsal={shop.target.policies.rehearsal}",
     ]  # fmt: skip
     environment = {**os.environ, "SHOP_URL": shop.url.render_as_string(hide_password=False)}
     return argv, environment
@@ -57,8 +58,9 @@ def kill_in_step(shop, step: str) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("step", ["preflight", "backup", "verify-backup", "migrate", "verify"])
+@pytest.mark.parametrize("step", ["preflight", "backup", "verify-backup", "rehearse", "migrate", "verify"])
 def test_a_run_that_is_killed_can_be_run_again(shop, step) -> None:
+    shop.with_policies(rehearsal="full")
     shop.add_revision("r1", ADD_STATUS + "\ntime.sleep(0.5)", DROP_STATUS)
     kill_in_step(shop, step)
     report = run(shop, "migrate")
