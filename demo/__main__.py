@@ -12,13 +12,14 @@ from pydantic import SecretStr
 from demo.databases import MIGRATIONS, contents, differences, make_database, row_counts
 from demo.deployments import REPOSITORY, FinishedRun, run_deployment, save_and_deploy
 from demo.story import Story
-from lockkeeper.config import AlembicSettings, Target
+from lockkeeper.config import AlembicSettings, Policies, Target
 from lockkeeper.errors import LockkeeperError
 from lockkeeper.local.stack import DEFAULT_FOLDER, StackState, start_stack, stop_stack
 from lockkeeper.models import Outcome
 from lockkeeper.reports import format_duration
 
 ALEMBIC_INI = MIGRATIONS / "alembic.ini"
+DEFAULT_POLICIES = Policies()
 FAULTY_INI = MIGRATIONS / "faulty" / "alembic.ini"
 BUCKET = "lockkeeper-demo"
 
@@ -54,7 +55,8 @@ def play(folder: Path, story: Story) -> int:
         stack = start_stack(folder, prefect=True, working_dir=REPOSITORY, progress=story.line)
     story.chapter("Two databases of a shop, and how they are deployed")
     shop = _target(stack, "shop", ALEMBIC_INI)
-    faulty = _target(stack, "shop-faulty", FAULTY_INI)
+    # A rehearsal would find what is wrong before production is touched; here the recovery is to be seen.
+    faulty = _target(stack, "shop-faulty", FAULTY_INI, Policies(rehearsal="off"))
     _fill(stack, shop, "000", story)
     _fill(stack, faulty, "head", story)
     with story.timed("targets saved, flows deployed"):
@@ -67,13 +69,14 @@ def play(folder: Path, story: Story) -> int:
     return 0 if good else 1
 
 
-def _target(stack: StackState, name: str, alembic_ini: Path) -> Target:
+def _target(stack: StackState, name: str, alembic_ini: Path, policies: Policies = DEFAULT_POLICIES) -> Target:
     database = "demo_" + name.replace("-", "_")
     return Target(
         name=name,
         database_url=SecretStr(stack.database_url(database).render_as_string(hide_password=False)),
         alembic=AlembicSettings(config_file=alembic_ini, rules_dir=MIGRATIONS / "rules"),
         storage=stack.storage(BUCKET),
+        policies=policies,
     )
 
 
@@ -91,7 +94,7 @@ def _migrate(stack: StackState, target: Target, story: Story) -> bool:
 
 
 def _recover(stack: StackState, target: Target, story: Story) -> bool:
-    story.chapter(f"The same for {target.name}, whose migration damages the data on purpose")
+    story.chapter(f"The same for {target.name}, without a rehearsal, and its migration damages the data")
     before = contents(target.url)
     run = run_deployment(stack, target, "head", story.step)
     _conclude(run, story)

@@ -45,7 +45,8 @@ from lockkeeper.local.s3_server import EmbeddedS3
 from lockkeeper.postgres.connection import connect, execute, fetch_all
 from tasks.blocks import MigrationTarget
 
-POLICIES = {"lock_timeout_ms": 200, "lock_retries": 2, "retry_base_delay_s": 0.05}
+POLICIES = {"lock_timeout_ms": 200, "lock_retries": 2, "retry_base_delay_s": 0.05, "rehearsal": "off"}
+"""What a rehearsal finds never reaches the recovery, which is what most of these tests are about."""
 ENV_PY = """
 import os
 from alembic import context

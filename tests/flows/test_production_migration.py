@@ -16,7 +16,7 @@ BROKEN_RULE = "SELECT id FROM users WHERE status = 'active'"
 
 
 def test_a_migration_to_head_succeeds_and_tells_its_story(make_shop, bucket, slack, api) -> None:
-    shop = make_shop(storage=bucket, storage_folder=None)
+    shop = make_shop(storage=bucket, storage_folder=None, policies={"rehearsal": "full"})
     shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
 
     state = play(shop.name)
@@ -28,6 +28,7 @@ def test_a_migration_to_head_succeeds_and_tells_its_story(make_shop, bucket, sla
         "preflight": "Completed",
         "backup": "Completed",
         "verify-backup": "Completed",
+        "rehearse": "Completed",
         "monitor": "Completed",
         "migrate": "Completed",
         "verify": "Completed",
@@ -120,7 +121,7 @@ def test_without_a_downgrade_the_backup_is_restored(shop, slack, api) -> None:
 
 
 def test_under_the_manual_policy_a_human_gets_the_exact_command(make_shop, slack) -> None:
-    shop = make_shop(policies={"recovery": "manual"})
+    shop = make_shop(policies={"recovery": "manual", "rehearsal": "off"})
     shop.add_revision("r1", 'op.execute("UPDATE users SET balance = 0")', "raise Exception('no way back')")
     shop.add_rule("balances", "SELECT id FROM users WHERE balance = 0")
 
