@@ -9,6 +9,7 @@ Secrets lie in Prefect's encrypted block store. The API masks them, but whoever 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from prefect.blocks.core import Block
 from prefect.types import SecretDict
 from prefect_aws import MinIOCredentials, S3Bucket
 from prefect_slack import SlackWebhook
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model, field_validator
 
 from lockkeeper.config import (
     AlembicSettings,
@@ -39,6 +40,8 @@ AlembicProject: type[BaseModel] = create_model(
         if name != "environment"
     },
 )
+
+_OPTIONAL_FIELDS = ("alembic", "storage", "storage_folder", "slack", "scratch_url", "client_bin_dir")
 
 
 class MigrationTarget(Block):
@@ -80,8 +83,8 @@ class MigrationTarget(Block):
         title="Alembic project",
         description="Needed for migrations; without it the target can be backed up and restored.",
     )
-    alembic_environment: SecretDict = Field(
-        default=SecretDict({}),
+    alembic_environment: SecretDict | None = Field(
+        default=None,
         title="Alembic environment",
         description='Further environment variables for the Alembic project, e.g. {"APP_ENV": "production"}.',
     )
@@ -117,6 +120,22 @@ class MigrationTarget(Block):
         default=Policies(), description="What Lockkeeper may do, and when it must stop and ask."
     )
 
+    @field_validator(
+        "alembic", "storage", "storage_folder", "slack", "scratch_url", "client_bin_dir", mode="before"
+    )
+    @classmethod
+    def _an_empty_form_field_is_none(cls, value: Any) -> Any:
+        # Where nothing was chosen, Prefect's form saves an empty object or text instead of null.
+        if isinstance(value, Mapping):
+            return value if any(value[key] for key in value if key != "block_type_slug") else None
+        return value if value != "" else None
+
+    @field_validator("alembic_environment")
+    @classmethod
+    def _an_empty_environment_is_none(cls, value: SecretDict | None) -> SecretDict | None:
+        # Prefect masks an empty dictionary as text, which its own form then refuses as invalid JSON.
+        return value if value and value.get_secret_value() else None
+
     def to_target(self, name: str | None = None) -> Target:
         """Return the core's model of this target.
 
@@ -141,7 +160,7 @@ class MigrationTarget(Block):
     def _alembic_settings(self) -> AlembicSettings | None:
         if self.alembic is None:
             return None
-        environment = self.alembic_environment.get_secret_value() or {}
+        environment = self.alembic_environment.get_secret_value() if self.alembic_environment else {}
         return AlembicSettings(**self.alembic.model_dump(), environment=environment)
 
     def _storage_settings(self) -> LocalStorageSettings | S3StorageSettings:
@@ -214,8 +233,10 @@ def load_target(name: str) -> Target:
     """
     try:
         block = MigrationTarget.load(name)
-    except ValidationError as error:
-        raise ConfigurationError(_explain(name, error)) from None
+    except RuntimeError as error:  # how Prefect reports a block that does not validate
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        raise ConfigurationError(_explain(name, error.__cause__)) from None
     except ValueError as error:
         raise ConfigurationError(
             f"There is no migration target block called {name!r} on this Prefect server. "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from prefect.blocks.core import Block
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect_aws import AwsCredentials, MinIOCredentials, S3Bucket
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_slack import SlackWebhook
@@ -141,3 +142,21 @@ def test_what_a_target_uses_is_saved_under_names_of_their_own_so_that_the_form_k
     saved = api.read_block_document_by_name("named-parts", "migration-target")
     assert set(saved.block_document_references) == {"storage", "slack"}
     assert load_target("named-parts").storage.bucket == "backups"
+
+
+@pytest.mark.parametrize("empty", [{}, {"block_type_slug": "slack-incoming-webhook"}, {"url": ""}, None])
+def test_what_was_left_empty_in_the_form_is_not_there(empty: dict[str, str] | None) -> None:
+    block = MigrationTarget(database_url=URL, storage_folder="/x", slack=empty, alembic={}, scratch_url="")
+    target = block.to_target("shop")
+    assert (target.slack_webhook_url, target.alembic, target.scratch_url) == (None, None, None)
+
+
+def test_a_saved_block_that_cannot_be_used_is_refused_by_field(prefect_server: str) -> None:
+    MigrationTarget(database_url=URL, storage_folder="/x").save("broken", overwrite=True)
+    with get_client(sync_client=True) as client:
+        document = client.read_block_document_by_name("broken", "migration-target", include_secrets=True)
+        data = {**document.data, "policies": {"lock_timeout_ms": -1}}
+        update = BlockDocumentUpdate(block_schema_id=document.block_schema_id, data=data)
+        client._client.patch(f"/block_documents/{document.id}", json=update.model_dump(mode="json"))
+    with pytest.raises(ConfigurationError, match=r"'broken' cannot be used: policies\.lock_timeout_ms"):
+        load_target("broken")

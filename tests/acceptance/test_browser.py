@@ -1,0 +1,129 @@
+"""An operator's view, in a real browser: the report of a recovered run, and the form of a target.
+
+Needs Chromium and playwright, which nothing else here does: without them these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockkeeper.local.prefect_server import EmbeddedPrefect
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+PATIENCE_MS = 60_000
+SAVE = """
+import json, os
+from prefect_aws import MinIOCredentials, S3Bucket
+from tasks.blocks import MigrationTarget, save_block
+
+target = json.loads(os.environ["TARGET"])
+if bucket := target.pop("bucket", None):
+    keys = MinIOCredentials(minio_root_user="root", minio_root_password="minio-secret")
+    target["storage"] = S3Bucket(bucket_name=bucket, credentials=keys)
+save_block(target.pop("name"), MigrationTarget(**target))
+"""
+RUN = "from flows.production_migration import production_migration as run; run('browsed')"
+LOAD = """
+from tasks.blocks import load_target
+target = load_target("edited")
+print(target.database_url.get_secret_value(), target.storage.bucket, target.maintenance_database)
+print(target.alembic.config_file, target.alembic.working_dir, target.scratch_url, target.client_bin_dir)
+"""
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPrefect]:
+    """A Prefect server with its UI (the harness of the flows' tests has none)."""
+    server = EmbeddedPrefect(tmp_path_factory.mktemp("prefect") / "home")
+    server.start_server()
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """An empty page."""
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+        browser.close()
+
+
+def python(prefect: EmbeddedPrefect, code: str, **target: object) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a process of its own, with this Prefect as the only one it knows."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**prefect.environment(os.environ), "TARGET": json.dumps(target)},
+        text=True,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_an_operator_sees_how_a_run_was_recovered(shop, prefect, page) -> None:
+    shop.add_revision(
+        "r1",
+        'op.execute("ALTER TABLE users ADD COLUMN status text")',
+        'op.execute("ALTER TABLE users DROP COLUMN status")',
+    )
+    shop.add_rule("status_is_filled", "SELECT id FROM users WHERE status IS NULL")
+    project = {"config_file": str(shop.folder / "alembic.ini"), "rules_dir": str(shop.folder / "rules")}
+    saved = python(
+        prefect,
+        SAVE,
+        name="browsed",
+        database_url=shop.target.database_url.get_secret_value(),
+        alembic=project,
+        storage_folder=str(shop.folder / "storage"),
+    )
+    assert saved.returncode == 0, saved.stderr
+    ran = python(prefect, RUN)
+    assert "FailedRun" in ran.stderr
+
+    run = prefect.request("POST", "/flow_runs/filter", {})[0]
+    page.goto(f"{prefect.ui_url}/runs/flow-run/{run['id']}")
+    page.get_by_text("Recovered").first.wait_for()
+    report = prefect.request("POST", "/artifacts/filter", {"artifacts": {"type": {"any_": ["markdown"]}}})[0]
+    page.goto(f"{prefect.ui_url}/artifacts/artifact/{report['id']}")
+    page.get_by_role("heading", name="failed and was recovered").wait_for()
+    page.get_by_text("status_is_filled").first.wait_for()
+
+
+def test_a_target_edited_in_the_form_keeps_its_bucket_and_its_secrets(prefect, page) -> None:
+    url = "postgresql://app:db-secret@db.example/shop"
+    project = {"config_file": "/srv/shop/alembic.ini"}
+    saved = python(prefect, SAVE, name="edited", database_url=url, bucket="backups", alembic=project)
+    assert saved.returncode == 0, saved.stderr
+    found = prefect.request("GET", "/block_types/slug/migration-target/block_documents/name/edited")
+
+    page.goto(f"{prefect.ui_url}/blocks/block/{found['id']}/edit")
+    page.get_by_text("Maintenance Database").wait_for()
+    fields = page.locator("input, textarea")
+    fields.first.wait_for()
+    values = fields.evaluate_all("fields => fields.map(field => field.value)")
+    assert not any("secret" in value for value in values)
+    fields.nth(values.index("postgres")).fill("maintenance")
+    page.get_by_role("button", name="Save").last.click()
+    page.wait_for_url(f"**/blocks/block/{found['id']}")
+
+    loaded = python(prefect, LOAD)
+    expected = [url, "backups", "maintenance", "/srv/shop/alembic.ini", "None", "None", "None"]
+    assert loaded.stdout.split() == expected, loaded.stderr
