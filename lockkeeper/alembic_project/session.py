@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from typing_extensions import Self
 
@@ -14,13 +14,6 @@ from lockkeeper.alembic_project.walk import Listener, Walk
 from lockkeeper.errors import AlembicProjectError, DatabaseError, MigrationError
 from lockkeeper.models import MigrationPlan, Revision, RevisionTiming
 from lockkeeper.redaction import redact
-
-
-class StepOutcome(NamedTuple):
-    """What a step leads to: the version table's content, and all revisions that it stands for."""
-
-    after: tuple[str, ...]
-    applied: frozenset[str]
 
 
 class AlembicSession(ProjectProcess):
@@ -106,11 +99,6 @@ class AlembicSession(ProjectProcess):
         """Run env.py without any revision; returns the version tables, which it has made, quoted."""
         return tuple(self._ask("prepare")["version_tables"])
 
-    def outcome(self, step: Revision, heads: Sequence[str], *, downgrade: bool = False) -> StepOutcome:
-        """Return what applying (or reverting) one revision makes of a version table that holds ``heads``."""
-        value = self._ask("outcome", revision=step.id, heads=list(heads), downgrade=downgrade)
-        return StepOutcome(tuple(value["after"]), frozenset(value["applied"]))
-
     def take(
         self,
         step: Revision,
@@ -118,18 +106,21 @@ class AlembicSession(ProjectProcess):
         *,
         downgrade: bool = False,
         on_event: Listener | None = None,
-    ) -> RevisionTiming:
+    ) -> tuple[RevisionTiming, tuple[str, ...]]:
         """Apply or revert exactly one revision; the version table must hold ``heads``.
 
         Even a downgrade that is empty or only raises is run: for scratch databases.
+
+        Returns:
+            The timing, and what the version table holds afterwards.
 
         Raises:
             MigrationError: it failed.
             AlembicProjectError: nothing was run.
         """
-        after = self.outcome(step, heads, downgrade=downgrade).after
+        after = self._ask("outcome", revision=step.id, heads=list(heads), downgrade=downgrade)["after"]
         walk = Walk(self, on_event, downgrade=downgrade)
-        return walk.through([step], list(heads), [list(after)])[0]
+        return walk.through([step], list(heads), [after])[0], tuple(after)
 
     def downgrade(
         self, to: Sequence[str], *, on_event: Listener | None = None, drop_version_table: bool = False

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from lockkeeper import __version__
-from lockkeeper.cli import backups, lint, migrations, stack, status, targets
+from lockkeeper.cli import backups, lint, migrations, stack, status, targets, test
 from lockkeeper.cli.output import Result, Session, configure_logging
 from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
 from lockkeeper.redaction import redact
@@ -51,6 +51,7 @@ for _command in (
     backups.backup, backups.backups, backups.restore, stack.up, stack.down,
 ):  # fmt: skip
     app.command()(_command)
+app.command("test")(test.prove_revisions)
 
 
 def _show_version(context: typer.Context, wanted: bool) -> None:

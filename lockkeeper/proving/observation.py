@@ -53,21 +53,22 @@ class Observer:
 
     def schema(self) -> SchemaFingerprint:
         """Read the schema, in its own transaction."""
-        found = schema_fingerprint(self.connection)
+        found = schema_fingerprint(self.connection).objects
+        hidden = {f"table {name}" for name in self.version_tables}
+        known = 0
+        while known < len(hidden):  # what belongs to them, and what belongs to that
+            known = len(hidden)
+            hidden |= {
+                f"{kind} {identity}"
+                for kind, objects in found.items()
+                for identity, properties in objects.items()
+                if properties.get("of") in hidden
+            }
         return SchemaFingerprint(
             objects={
-                kind: {
-                    identity: properties
-                    for identity, properties in objects.items()
-                    if not self._of_version_table(kind, identity, properties.get("of"))
-                }
-                for kind, objects in found.objects.items()
+                kind: {name: one for name, one in objects.items() if f"{kind} {name}" not in hidden}
+                for kind, objects in found.items()
             }
-        )
-
-    def _of_version_table(self, kind: str, identity: str, parent: str | None) -> bool:
-        return any(
-            parent == f"table {name}" or (kind, identity) == ("table", name) for name in self.version_tables
         )
 
     def data(self) -> DataFingerprint:

@@ -134,9 +134,7 @@ class Stairway:
 
     def _move(self, step: Revision, *, downgrade: bool = False) -> RevisionTiming:
         self.changed()
-        after = self._session.outcome(step, self.heads, downgrade=downgrade).after
-        timing = self._session.take(step, self.heads, downgrade=downgrade)
-        self.heads = after
+        timing, self.heads = self._session.take(step, self.heads, downgrade=downgrade)
         return timing
 
     def _up(self, step: Revision, facts: dict[str, Any], findings: list[Finding]) -> bool:

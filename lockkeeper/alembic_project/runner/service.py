@@ -158,10 +158,9 @@ class Service:
         return history.migration_step(self._script, self._script.get_revision(revision), downgrade=downgrade)
 
     def do_outcome(self, revision: str, heads: List[str], downgrade: bool) -> Reply:
-        """Return what one step makes of the version table, and which revisions that stands for."""
+        """Return what one step makes of the version table."""
         step = self._script.get_revision(revision)
-        after = history.simulate(self._script, [step], heads, downgrade=downgrade)[-1]
-        return {"after": after, "applied": sorted(history.applied(self._script, after))}
+        return {"after": history.simulate(self._script, [step], heads, downgrade=downgrade)[-1]}
 
     def do_prepare(self) -> Reply:
         """Run env.py without a revision: it makes its schemas and version tables; return their names."""

@@ -1,0 +1,137 @@
+"""``lockkeeper test``: every revision of a project, up, down and up again, on scratch databases."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
+from lockkeeper.cli.output import Result, Session
+from lockkeeper.cli.progress import showing_progress
+from lockkeeper.cli.selection import select_target
+from lockkeeper.errors import REFUSED, ConfigurationError, LockkeeperError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+    from lockkeeper.config import Target
+    from lockkeeper.proving import MigrationTestReport, SampleData
+
+_NO_DATABASE = "postgresql:///lockkeeper_test"
+"""Stands for the target's database, which a test never connects to."""
+
+
+@with_options
+def prove_revisions(
+    context: typer.Context,
+    options: TargetOptions,
+    common: CommonOptions,
+    target: TargetArgument = None,
+    server_url_env: Annotated[
+        str | None,
+        typer.Option("--server-url-env", metavar="VAR", help="Server for scratch databases. Default: ours."),
+    ] = None,
+    server_version: Annotated[
+        int, typer.Option("--server-version", metavar="MAJOR", help="Of our own scratch server.")
+    ] = 16,
+    sample_data: Annotated[
+        Path | None,
+        typer.Option("--sample-data", metavar="FILE", help="Default: sample_data.sql beside alembic.ini."),
+    ] = None,
+    sample_data_after: Annotated[
+        str | None,
+        typer.Option("--sample-data-after", metavar="REVISION", help="Default: the first where it fits."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there, too.")
+    ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report-file", metavar="FILE", help="Write Markdown there, too.")
+    ] = None,
+) -> Result:
+    """Prove every revision up, down and up again; never touches the target's database.
+
+    Names what a downgrade leaves or loses. Exit code 0 all proven or declared irreversible with a reason, 1
+    findings, 2 something could not be checked.
+    """
+    from lockkeeper.proving import run_migration_test
+    from lockkeeper.proving.reports import junit_report, markdown_report
+
+    session: Session = context.obj
+    chosen = _target(target, options)
+    settings = chosen.require_alembic()
+    data = _sample_data(sample_data, sample_data_after, settings.config_file)
+    try:
+        with showing_progress(session, f"testing {settings.config_file}") as progress:
+            report = run_migration_test(
+                settings,
+                _server_url(server_url_env),
+                sample_data=data,
+                policies=chosen.policies,
+                major=server_version,
+                announce=lambda text: progress.say("test", text),
+            )
+        _write(report_file, markdown_report(report))
+        _write(junit, junit_report(report))
+    except LockkeeperError as error:
+        session.complain(f"lockkeeper: {error}")
+        values = {"error": str(error), "error_type": type(error).__name__}
+        return Result(REFUSED, values, outcome="could not check")
+    return _result(report)
+
+
+def _target(name: str | None, options: TargetOptions) -> Target:
+    if options.definition():
+        options = dataclasses.replace(
+            options,
+            storage=options.storage or ".",  # no backup is made, so none is asked for
+            database_url=None if options.database_url_env else options.database_url or _NO_DATABASE,
+        )
+    return select_target(name, options)
+
+
+def _sample_data(file: Path | None, after: str | None, config_file: Path) -> SampleData | None:
+    from lockkeeper.proving.sample_data import SampleData, beside
+
+    file = file or beside(config_file)
+    if file is None and after is not None:
+        raise ConfigurationError("--sample-data-after needs --sample-data FILE.")
+    return None if file is None else SampleData(file, after)
+
+
+def _server_url(variable: str | None) -> URL | None:
+    from lockkeeper.config import parse_postgresql_url
+
+    if variable is None:
+        return None
+    text = os.environ.get(variable)
+    if not text:
+        raise ConfigurationError(f"The environment variable {variable} (--server-url-env) is not set.")
+    try:
+        return parse_postgresql_url(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} is {error}") from None
+
+
+def _write(file: Path | None, text: str) -> None:
+    if file is None:
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"The report could not be written: {error}") from error
+
+
+def _result(report: MigrationTestReport) -> Result:
+    from lockkeeper.proving.reports import OUTCOMES, summary, terminal_report
+
+    facts = {"tested": report.tested, "declared_irreversible": report.declared, "coverage": report.coverage}
+    data = {**report.model_dump(mode="json"), **facts, "summary": summary(report)}
+    if report.exit_code:
+        data["error"] = summary(report)
+    code = report.exit_code
+    return Result(code, data, terminal_report(report), OUTCOMES[code])
