@@ -1,0 +1,256 @@
+"""Every revision up, down and up again: planted defects are named, healthy projects are left in peace."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL
+
+from lockkeeper.alembic_project import AlembicSession
+from lockkeeper.cli import main as program
+from lockkeeper.config import AlembicSettings, Target
+from lockkeeper.errors import ConfigurationError
+from lockkeeper.local.postgres_server import EmbeddedPostgres
+from lockkeeper.models import BackupManifest, BackupState, utc_now
+from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.postgres.databases import list_leftovers
+from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
+from lockkeeper.proving import (
+    FindingKind,
+    MigrationTestReport,
+    ProofState,
+    SampleData,
+    rehearse,
+    run_migration_test,
+)
+from tests.integration.conftest import MakeProject
+
+ENV_PY = """
+import os
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+CREATE = ("CREATE TABLE t (id int PRIMARY KEY, name text)", "DROP TABLE t")
+ROWS = "INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 20) AS n"
+HEALTHY: dict[str, dict[str, Any]] = {
+    "sync_template": {},
+    "async_asyncpg": {},
+    "several_heads": {},
+    "branch_labels": {},
+    "depends_on_and_merge": {},
+    "version_locations": {},
+    "version_table_elsewhere": {},
+    "transaction_per_migration": {},
+    "engine_of_the_application": {},
+    "env_runs_once": {},
+    "url_from_x": {"x_arguments": {"db": "{url}"}, "url_env": None},
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Return a function: (up, down) in SQL for each revision, and lines for the ini -> settings."""
+
+    def make(*revisions: tuple[str, ...], ini: str = "") -> AlembicSettings:
+        versions = tmp_path / "made" / "scripts" / "versions"
+        versions.mkdir(parents=True)
+        (tmp_path / "made" / "alembic.ini").write_text(
+            f"[alembic]\nscript_location = %(here)s/scripts\n{ini}"
+        )
+        (versions.parent / "env.py").write_text(ENV_PY)
+        for number, (up, down, *attributes) in enumerate(revisions, 1):
+            body = f"""
+                from alembic import op
+                revision = "r{number}"
+                down_revision = {f"r{number - 1}" if number > 1 else None!r}
+                {attributes[0] if attributes else ""}
+                def upgrade():
+                    op.execute({up!r})
+                def downgrade():
+                    {"raise NotImplementedError" if down is None else f"op.execute({down!r})"}
+                """
+            (versions / f"r{number}.py").write_text(textwrap.dedent(body))
+        return AlembicSettings(config_file=tmp_path / "made" / "alembic.ini")
+
+    return make
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> SampleData:
+    (tmp_path / "rows.sql").write_text(ROWS)
+    return SampleData(tmp_path / "rows.sql")
+
+
+def states(report: MigrationTestReport) -> list[str]:
+    return [proof.state.value for proof in report.proofs]
+
+
+def found(report: MigrationTestReport, revision: str) -> set[tuple[FindingKind, str]]:
+    (proof,) = [one for one in report.proofs if one.revision == revision]
+    return {(one.kind, one.subject) for one in proof.findings}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_project_of_any_kind_passes_completely(
+    name: str, project: MakeProject, server: EmbeddedPostgres
+) -> None:
+    report = run_migration_test(project(name, **HEALTHY[name]), server.url())
+    assert [line for proof in report.proofs for line in proof.findings] == []
+    assert (set(states(report)), report.coverage, report.exit_code) == ({"passed"}, 1.0, 0)
+    assert list_leftovers(server.url(), "migration_test") == []
+
+
+def test_residue_and_loss_after_a_downgrade_are_named(write, rows, server) -> None:
+    settings = write(
+        CREATE,
+        ("CREATE TYPE mood AS ENUM ('ok'); ALTER TABLE t ADD m mood", "ALTER TABLE t DROP m"),
+        ("ALTER TABLE t DROP name", "ALTER TABLE t ADD name text"),
+        ("ALTER TABLE t ADD late int; CREATE INDEX i ON t (late)", "DROP INDEX i; ALTER TABLE t DROP late"),
+        ("DELETE FROM t WHERE id > 15", "SELECT 1"),
+    )
+    report = run_migration_test(settings, server.url(), sample_data=rows)
+    assert rows.after == "r1"
+    assert states(report) == ["passed", "failed", "failed", "passed", "failed"]
+    assert (FindingKind.RESIDUE, "type public.mood") in found(report, "r2")
+    assert (FindingKind.NOT_REPEATABLE, "revision r2") in found(report, "r2")
+    assert found(report, "r3") == {(FindingKind.DATA_CHANGED, "public.t.name")}
+    assert found(report, "r5") == {(FindingKind.DATA_LOST, "public.t")}
+    (lost,) = report.proofs[4].findings
+    assert "had 20 rows and has 15" in lost.message
+    assert report.exit_code == 1
+
+
+def test_a_downgrade_that_fails_is_found_and_the_revisions_above_are_tested(write, server) -> None:
+    settings = write(
+        CREATE, ("ALTER TABLE t ADD a int", "DROP TABLE nowhere"), ("ALTER TABLE t ADD b int", None)
+    )
+    report = run_migration_test(settings, server.url())
+    assert states(report) == ["passed", "failed", "failed"]
+    assert found(report, "r2") == {(FindingKind.DOWNGRADE_FAILED, "revision r2")}
+    assert "lockkeeper_irreversible" in report.proofs[2].findings[0].message
+    assert (report.tested, round(report.coverage, 2)) == (1, 0.33)
+
+
+def test_nothing_above_a_failing_upgrade_counts_as_passed(write, server) -> None:
+    report = run_migration_test(write(CREATE, ("SELECT 1 / 0", "SELECT 1"), CREATE), server.url())
+    assert states(report) == ["passed", "failed", "could not check"]
+    assert found(report, "r2") == {(FindingKind.UPGRADE_FAILED, "revision r2")}
+
+
+def test_declared_with_a_reason_no_way_back_is_accepted(write, server) -> None:
+    ini = "[lockkeeper]\nirreversible =\n    r2: the names are gone\n"
+    attribute = 'lockkeeper_irreversible = "too big to go back"'
+    settings = write(CREATE, ("ALTER TABLE t DROP name", None), ("SELECT 1", None, attribute), ini=ini)
+    report = run_migration_test(settings, server.url())
+    assert states(report) == ["passed", "irreversible", "irreversible"]
+    assert [proof.reason for proof in report.proofs[1:]] == ["the names are gone", "too big to go back"]
+    assert (report.exit_code, report.declared, report.coverage) == (0, 2, 1.0)
+
+
+def test_a_declaration_for_a_revision_that_does_not_exist_is_refused(write, server) -> None:
+    settings = write(CREATE, ini="[lockkeeper]\nirreversible = r9: no\n")
+    with pytest.raises(ConfigurationError, match="r9"):
+        run_migration_test(settings, server.url())
+
+
+def test_what_a_downgrade_may_leave_is_allowed_by_name_only(write, rows, server) -> None:
+    attribute = 'lockkeeper_leaves = {"public.t.name": "the old spelling is not needed"}'
+    up = "UPDATE t SET name = upper(name)"
+    settings = write(CREATE, (up, "SELECT 1", attribute), (f"{up}; UPDATE t SET name = 'x'", "SELECT 1"))
+    report = run_migration_test(settings, server.url(), sample_data=rows)
+    assert states(report) == ["passed", "passed", "failed"]
+    assert report.proofs[1].findings[0].allowed_because == "the old spelling is not needed"
+
+
+def test_sample_data_that_fits_nowhere_could_not_be_checked(write, tmp_path: Path, server) -> None:
+    (tmp_path / "other.sql").write_text("INSERT INTO nowhere VALUES (1)")
+    report = run_migration_test(write(CREATE), server.url(), sample_data=SampleData(tmp_path / "other.sql"))
+    assert (states(report), report.exit_code) == (["passed"], 2)
+
+
+def test_the_command_writes_a_document_and_junit(
+    write, tmp_path: Path, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    settings = write(CREATE, ("ALTER TABLE t ADD a int", "SELECT 1"))
+    monkeypatch.setenv("TEST_SERVER", server.url().render_as_string(hide_password=False))
+    junit = tmp_path / "junit.xml"
+    arguments = ["test", "--alembic", str(settings.config_file), "--server-url-env", "TEST_SERVER"]
+    assert program.run([*arguments, "--junit", str(junit), "--json"]) == 1
+    document = json.loads(capfd.readouterr().out)
+    assert (document["outcome"], document["tested"], document["exit_code"]) == ("findings", 1, 1)
+    assert 'failures="1"' in junit.read_text()
+    monkeypatch.setenv("TEST_SERVER", "postgresql://nobody@127.0.0.1:1/none")
+    assert program.run([*arguments, "--json"]) == 2
+
+
+def test_the_stairway_costs_less_than_half_a_second_a_revision(write, server) -> None:
+    settings = write(*[(f"CREATE TABLE t{n} (id int PRIMARY KEY)", f"DROP TABLE t{n}") for n in range(6)])
+    spent = time.process_time()
+    report = run_migration_test(settings, server.url())
+    assert report.exit_code == 0
+    assert (time.process_time() - spent) / 6 < 0.5
+
+
+class TestRehearsal:
+    def rehearsed(self, settings: AlembicSettings, database: URL, make_target, make_database, server) -> Any:
+        target: Target = make_target(database, alembic=settings)
+        copy = make_database(server)
+        with AlembicSession(settings, copy, role="migrate", run_id="r") as session:
+            session.upgrade(session.plan("r1"))
+            plan = session.plan("head")
+        with connect(copy, "tests") as connection:
+            execute(connection, ROWS)
+        now = utc_now()
+        backup = BackupManifest(
+            id="b1", target="shop", database="shop", state=BackupState.VERIFIED,
+            created_at=now, updated_at=now, server_version_num=160000,
+        )  # fmt: skip
+        return rehearse(target, plan, backup, copy, "run1"), copy
+
+    def test_it_predicts_the_schema_and_what_each_revision_writes(
+        self, write, database, make_target, make_database, server
+    ) -> None:
+        settings = write(
+            CREATE,
+            ("ALTER TABLE t ADD a int", "ALTER TABLE t DROP a"),
+            ("UPDATE t SET a = 1", "UPDATE t SET a = NULL"),
+        )
+        rehearsal, _ = self.rehearsed(settings, database, make_target, make_database, server)
+        assert rehearsal.problems == []
+        assert rehearsal.passed
+        assert [one.revision for one in rehearsal.predictions] == ["r2", "r3"]
+        assert rehearsal.predictions[0].changes == ("adds column public.t.a",)
+        assert rehearsal.predictions[1].own_writes["public.t"][1] == 20
+        with AlembicSession(settings, database, role="migrate", run_id="p") as session:
+            session.upgrade(session.plan("head"))
+        with connect(database, "tests") as connection:
+            assert compare_schemas(rehearsal.schema_after, schema_fingerprint(connection)) == []
+
+    def test_a_loss_on_real_data_keeps_production_untouched(
+        self, write, database, make_target, make_database, server
+    ) -> None:
+        settings = write(CREATE, ("ALTER TABLE t DROP name", "ALTER TABLE t ADD name text"))
+        rehearsal, _ = self.rehearsed(settings, database, make_target, make_database, server)
+        assert not rehearsal.passed
+        assert any("public.t.name" in problem for problem in rehearsal.problems)
+        assert rehearsal.proofs[0].state is ProofState.FAILED
+
+    def test_it_refuses_the_target_itself(self, write, database, make_target, make_database, server) -> None:
+        settings = write(CREATE)
+        target = make_target(database, alembic=settings)
+        rehearsal, _ = self.rehearsed(settings, database, make_target, make_database, server)
+        assert rehearsal.passed
+        with AlembicSession(settings, database) as session:
+            plan = session.plan("head")
+        with pytest.raises(ConfigurationError, match="copy"):
+            rehearse(target, plan, BackupManifest.model_construct(id="b"), database, "run1")
