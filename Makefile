@@ -41,7 +41,7 @@ unit: $(STAMP) ## The tests that need no server
 	$(BIN)/pytest tests/unit
 
 migration-test: $(STAMP) ## The demo's migrations, revision by revision: up, down and up again
-	$(BIN)/pytest tests/integration/test_demo_migrations.py
+	$(BIN)/lockkeeper test --alembic migrations/alembic.ini --rules migrations/rules $(MIGRATION_TEST_ARGS)
 
 demo: $(STAMP) ## Real servers, a real migration through Prefect, and one that fails and is recovered
 	$(BIN)/python -m demo --folder $(STACK)

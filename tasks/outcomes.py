@@ -7,8 +7,10 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from lockkeeper.errors import RefusedError
+from lockkeeper.errors import LockkeeperError, RefusedError
 from lockkeeper.models import Outcome, RunReport
+from lockkeeper.proving import MigrationTestReport
+from lockkeeper.proving.reports import OUTCOMES, summary
 from lockkeeper.redaction import redact
 from lockkeeper.reports import headline
 
@@ -35,3 +37,16 @@ def final_state(report: RunReport) -> State[Any]:
 def refused_state(error: RefusedError) -> State[Any]:
     """Return the last state of a run that could not even be opened; there is no report of it."""
     return Failed(name=_NAMES[Outcome.REFUSED], message=redact(str(error)))
+
+
+def tested_state(report: MigrationTestReport) -> State[Any]:
+    """Return the last state of a migration test: only what is proven completes."""
+    if report.exit_code == 0:
+        return Completed(message=summary(report))
+    name = "".join(word.capitalize() for word in OUTCOMES[report.exit_code].split())
+    return Failed(name=name, message=redact(summary(report)))
+
+
+def untested_state(error: LockkeeperError) -> State[Any]:
+    """Return the last state of a migration test that could not even begin."""
+    return Failed(name="CouldNotCheck", message=redact(str(error)))

@@ -1,0 +1,78 @@
+"""Findings, declarations and reports of proofs, without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lockkeeper.config import AlembicSettings
+from lockkeeper.errors import ConfigurationError
+from lockkeeper.models import DataFingerprint, Revision, TableFingerprint, utc_now
+from lockkeeper.proving import FindingKind, MigrationTestReport, ProofState, RevisionProof, read_declarations
+from lockkeeper.proving.models import Finding
+from lockkeeper.proving.observation import data_findings
+from lockkeeper.proving.reports import junit_report, markdown_report, summary
+
+
+def fingerprint(rows: int, sequence: str = "1,true", **columns: str) -> DataFingerprint:
+    table = TableFingerprint(table="public.t", rows=rows, digest="+".join(columns.values()), columns=columns)
+    return DataFingerprint(tables={"public.t": table}, sequences={"public.s": sequence})
+
+
+def kinds(before: DataFingerprint, after: DataFingerprint) -> list[tuple[str, str]]:
+    return [(one.kind.value, one.subject) for one in data_findings(before, after)]
+
+
+def test_each_way_to_lose_data_is_named() -> None:
+    before = fingerprint(3, a="1", b="2")
+    assert kinds(before, before) == []
+    assert kinds(before, fingerprint(3, a="1", b="9")) == [("data changed", "public.t.b")]
+    assert kinds(before, fingerprint(3, a="1")) == [("data lost", "public.t.b")]
+    assert kinds(before, fingerprint(2, a="1", b="2")) == [("data lost", "public.t")]
+    assert kinds(before, fingerprint(4, a="1", b="2")) == [("residue", "public.t")]
+    assert kinds(before, DataFingerprint(tables={})) == [("data lost", "public.t")]
+
+
+def test_a_sequence_that_is_further_on_is_no_loss_and_one_that_is_behind_is() -> None:
+    before = fingerprint(1, "5,true", a="1")
+    assert kinds(before, fingerprint(1, "9,true", a="1")) == []
+    assert kinds(before, fingerprint(1, "2,true", a="1")) == [("data changed", "sequence public.s")]
+
+
+@pytest.mark.parametrize("line", ["irreversible = r1", "irreversible = r1:", "leaves = r1: no subject"])
+def test_a_declaration_without_a_reason_is_refused(line: str, tmp_path: Path) -> None:
+    (tmp_path / "alembic.ini").write_text(f"[alembic]\nx = %(here)s\n[lockkeeper]\n{line}\n")
+    with pytest.raises(ConfigurationError):
+        read_declarations(AlembicSettings(config_file=tmp_path / "alembic.ini"), [Revision(id="r1")])
+
+
+def report(*states: ProofState) -> MigrationTestReport:
+    finding = Finding(kind=FindingKind.RESIDUE, subject="type <a>", message="left <a> & \x01 ]]> behind")
+    proofs = [
+        RevisionProof(
+            revision=f"r{number}",
+            state=state,
+            findings=(finding,) if state is ProofState.FAILED else (),
+            upgrade_again_s=1.0 if state in (ProofState.PASSED, ProofState.FAILED) else None,
+        )
+        for number, state in enumerate(states)
+    ]
+    return MigrationTestReport(project="p", started_at=utc_now(), proofs=tuple(proofs))
+
+
+def test_what_could_not_be_checked_never_passes() -> None:
+    assert report(ProofState.PASSED, ProofState.IRREVERSIBLE).exit_code == 0
+    assert report(ProofState.PASSED, ProofState.UNKNOWN).exit_code == 2
+    assert report(ProofState.UNKNOWN, ProofState.FAILED).exit_code == 1
+    assert report(ProofState.PASSED, ProofState.UNKNOWN).coverage == 0.5
+
+
+def test_the_xml_is_well_formed_whatever_the_findings_say() -> None:
+    suite = ElementTree.fromstring(junit_report(report(*ProofState)).split("\n", 1)[1])
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4", "failures": "1", "errors": "1", "skipped": "1",
+    }  # fmt: skip
+    assert "<a>" not in markdown_report(report(ProofState.FAILED)).replace("\\<a\\>", "")
+    assert summary(report(ProofState.FAILED)).startswith("findings: 1 of 1")
