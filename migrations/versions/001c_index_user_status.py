@@ -1,8 +1,7 @@
 """index users.status
 
-Alone in its revision: CONCURRENTLY needs autocommit, and entering autocommit commits whatever came before it.
-A CREATE INDEX CONCURRENTLY that was interrupted leaves an invalid index of that name: it is dropped first, so
-the revision can be run again.
+Built concurrently. An invalid index that an interrupted build left behind is dropped and built again, so the
+revision can be run again.
 
 Revision ID: 001c
 Revises: 001b
@@ -12,6 +11,8 @@ from __future__ import annotations
 
 from alembic import op
 
+import lockkeeper.ops  # noqa: F401 - op.create_index_online and its like
+
 revision = "001c"
 down_revision = "001b"
 branch_labels = None
@@ -19,11 +20,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_users_status")
-        op.create_index("idx_users_status", "users", ["status"], postgresql_concurrently=True)
+    op.create_index_online("idx_users_status", "users", ["status"])
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_users_status")
+    op.drop_index_online("idx_users_status", "users")
