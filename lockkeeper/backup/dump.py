@@ -1,7 +1,7 @@
 """pg_dump's output, compressed, hashed and on its way to storage as it is made.
 
 Nothing of it is kept on local disk, and memory stays bounded (one chunk, zstd's jobs, the storage's parts).
-pg_dump writes uncompressed (``-Z0``): its own gzip is what costs time, zstd level 1 beside it does not.
+pg_dump writes uncompressed (``-Z0``): its own gzip is what costs time, a fast zstd beside it does not.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from lockkeeper.process import RunningProgram, running
 from lockkeeper.storage import Storage
 
 LOCK_WAIT_TIMEOUT_MS = 60_000
-COMPRESSION_LEVEL = 1
-COMPRESSION_HASH_LOG = 17  # 512 KiB, fits the L2 cache: 3 % smaller than level 1's own, smaller than gzip -6
+# Two small hash tables (they fit the L2 cache) in a small window: measured on mixed types 2 % smaller than
+# level 1 and 1 % smaller than gzip -6, for a seventh of gzip's CPU. Level 3 itself costs half as much again.
+COMPRESSION = {
+    "strategy": zstandard.STRATEGY_DFAST, "window_log": 19, "hash_log": 17, "chain_log": 16, "min_match": 6
+}  # fmt: skip
 _READ_BYTES = 1024 * 1024
 _PIPE_BYTES = 1024 * 1024  # Linux's limit for ordinary users; the default is 64 KiB
 _F_SETPIPE_SZ = 1031
@@ -79,11 +82,9 @@ class _Measured:
         self.uncompressed_bytes = 0
 
     def compressed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        threads = min(os.cpu_count() or 1, _MAX_THREADS)
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            COMPRESSION_LEVEL,
-            hash_log=COMPRESSION_HASH_LOG,
-            threads=min(os.cpu_count() or 1, _MAX_THREADS),
-            write_checksum=True,
+            3, threads=threads, write_checksum=True, **COMPRESSION
         )
         compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         for chunk in chunks:
