@@ -220,7 +220,7 @@ def _render_as_alembic_does(kind: type, theirs: type, their_name: str, our_name:
     """Render with Alembic's own renderer, whose arguments ours take too, under our name."""
     standard = renderers.dispatch(theirs)
 
-    @renderers.dispatch_for(kind, replace=True)
+    @renderers.dispatch_for(kind)
     def _render(autogen_context: AutogenContext, op: MigrateOperation) -> list[str]:
         autogen_context.imports.add(IMPORT)
         rendered = standard(autogen_context, op)
@@ -229,7 +229,7 @@ def _render_as_alembic_does(kind: type, theirs: type, their_name: str, our_name:
 
 
 def _render_not_null(kind: type, our_name: str) -> None:
-    @renderers.dispatch_for(kind, replace=True)
+    @renderers.dispatch_for(kind)
     def _render(autogen_context: AutogenContext, op: ops.AlterColumnOp) -> str:
         autogen_context.imports.add(IMPORT)
         prefix = autogen_context.opts["alembic_module_prefix"] or ""
