@@ -146,7 +146,10 @@ def swap_dumps(dump: Path, other: Path) -> None:
     ],
 )
 def test_a_damaged_dump_is_found_named_and_marked(small: Target, corrupt: Corrupt, told: str):
-    made, other = create_backup(small, run_id="r1"), create_backup(small, run_id="r2")
+    made = create_backup(small, run_id="r1")
+    with connect(small.url, "tests") as connection:
+        execute(connection, "CREATE TABLE made_later (id int)")  # two dumps of one second may be equal
+    other = create_backup(small, run_id="r2")
     folder = Path(getattr(small.storage, "path"))  # noqa: B009
     corrupt(folder / str(made.dump_key), folder / str(other.dump_key))
     with pytest.raises(BackupCorruptError, match=told) as caught:
