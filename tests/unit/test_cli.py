@@ -20,7 +20,9 @@ from lockkeeper.cli.selection import entry_from_options, key_values, name_from_d
 from lockkeeper.errors import ConfigurationError, NeedsHumanError, PreflightError
 
 PASSWORD = "Canary-51ab-cli"
-COMMANDS = ("migrate", "plan", "lint", "test", "status", "backup", "backups", "restore", "up", "down", "target")
+COMMANDS = (
+    "migrate", "plan", "lint", "test", "status", "backup", "backups", "restore", "up", "down", "target",
+)  # fmt: skip
 
 
 class Answer(NamedTuple):
