@@ -17,6 +17,12 @@ def new_run_id() -> str:
     return f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+def explain(error: BaseException) -> str:
+    """Return what an error says, redacted; Ctrl-C, SIGTERM or a cancelled flow is called an interruption."""
+    said = redact(str(error)) or type(error).__name__
+    return said if isinstance(error, Exception) else f"interrupted ({said})"
+
+
 class RunRecord:
     """The report of one run, growing.
 
@@ -55,7 +61,7 @@ class RunRecord:
         try:
             yield details.append
         except BaseException as error:
-            details.append(redact(str(error)) or type(error).__name__)
+            details.append(explain(error))
             put(StepState.FAILED)
             raise
         put(StepState.DONE)
@@ -71,7 +77,7 @@ class RunRecord:
         """Set the outcome; the first one stands, since what follows a failure does not change it."""
         if self.report.outcome is not None:
             return
-        message = None if error is None else redact(str(error)) or type(error).__name__
+        message = None if error is None else explain(error)
         self.update(outcome=outcome, error=message, next_command=next_command)
 
     def close(self) -> RunReport:

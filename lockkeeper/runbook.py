@@ -37,7 +37,7 @@ from lockkeeper.models import (
     utc_now,
 )
 from lockkeeper.proving.models import Rehearsal
-from lockkeeper.record import RunRecord
+from lockkeeper.record import RunRecord, explain
 from lockkeeper.redaction import redact
 from lockkeeper.signals import uninterrupted
 
@@ -209,7 +209,7 @@ class _Damage:
 
     @property
     def reason(self) -> str:
-        return redact(str(self.error)) or type(self.error).__name__
+        return explain(self.error)
 
 
 @dataclass

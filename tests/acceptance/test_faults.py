@@ -463,6 +463,8 @@ def test_an_interrupt_in_mid_migration_changes_nothing_and_ends_the_statement(sh
     shop.add_revision("r1", ADD_STATUS + '\nop.execute("SELECT pg_sleep(60)")')
     with pytest.raises(KeyboardInterrupt):
         shop.migrate(engine_type=InterruptedEngine)
+    (journal,) = shop.target.storage.path.rglob("runs/*.json")
+    assert "interrupted (KeyboardInterrupt)" in journal.read_text()
     assert_as_before(shop)
 
 
@@ -541,3 +543,12 @@ def test_an_invalid_index_from_before_is_mentioned_and_blamed_on_nobody(shop) ->
     report = shop.migrate()
     assert report.outcome is Outcome.SUCCEEDED, report.error
     assert "public.left_behind is invalid" in str([check.message for check in report.checks])
+
+
+def test_a_database_that_is_only_named_like_ours_is_never_dropped(server, make_shop, make_database) -> None:
+    shop = make_shop(server)
+    strangers = make_database(server, f"{shop.target.database}_lk_verify_0a1b2c3d")
+    shop.add_revision("r1", ADD_STATUS)
+    assert shop.migrate().outcome is Outcome.SUCCEEDED
+    with connect(strangers, "tests") as connection:
+        assert fetch_value(connection, "SELECT current_database()") == strangers.database
