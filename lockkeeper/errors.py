@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from lockkeeper.models import RevisionTiming
+    from lockkeeper.models import Check, RevisionTiming
 
 FAILED, REFUSED, NEEDS_HUMAN = 1, 2, 3
 
@@ -143,10 +143,14 @@ class AlembicProjectError(RefusedError):
 
 
 class VerificationError(LockkeeperError):
-    """What was checked is not what it must be; ``findings`` has one readable line for each difference."""
+    """What was checked is not what it must be; ``findings`` has one readable line for each difference.
 
-    def __init__(self, subject: str, findings: Sequence[str]) -> None:
+    ``checks`` holds all that was checked, good and bad, where that is more than the findings.
+    """
+
+    def __init__(self, subject: str, findings: Sequence[str], checks: Sequence[Check] = ()) -> None:
         self.subject = subject
+        self.checks = tuple(checks)
         self.findings = tuple(findings)
         shown = "; ".join(self.findings[:10])
         more = len(self.findings) - 10

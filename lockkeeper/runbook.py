@@ -20,7 +20,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lockkeeper.errors import LockkeeperError, MigrationError, NeedsHumanError, RefusedError
+from lockkeeper.errors import (
+    LockkeeperError,
+    MigrationError,
+    NeedsHumanError,
+    RefusedError,
+    VerificationError,
+)
 from lockkeeper.ladder import LadderFacts, Rung, next_rung
 from lockkeeper.models import (
     BackupManifest,
@@ -272,7 +278,11 @@ class _Run:
 
     def verify(self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None) -> None:
         with self.record.step("verify") as note:
-            checks = self.steps.verify(plan, backup, expected)
+            try:
+                checks = self.steps.verify(plan, backup, expected)
+            except VerificationError as error:
+                self.record.update(checks=(*self.record.report.checks, *error.checks))
+                raise
             self.record.update(checks=(*self.record.report.checks, *checks))
             note(f"{len(checks)} checks")
 

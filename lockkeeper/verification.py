@@ -52,7 +52,7 @@ def require(subject: str, checks: Sequence[Check]) -> None:
     """Raise VerificationError when one of ``checks`` forbids going on."""
     findings = [check.message for check in checks if check.refuses]
     if findings:
-        raise VerificationError(subject, findings)
+        raise VerificationError(subject, findings, checks)
 
 
 def check_revisions(current: Sequence[str], plan: MigrationPlan) -> Check:

@@ -111,6 +111,7 @@ def test_a_broken_rule_is_downgraded(shop) -> None:
     report = shop.migrate()
     assert report.outcome is Outcome.RECOVERED
     assert "nobody_is_active is broken by 500 rows" in report.error
+    assert [check.name for check in report.checks if check.refuses] == ["rule nobody_is_active"]
     assert rungs(report) == [("downgrade", True)]
     assert_as_before(shop)
 
