@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL
 from lockkeeper.backup.archive_index import write_offsets
 from lockkeeper.backup.dump import client_environment
 from lockkeeper.backup.progress import ProgressCallback, counted
+from lockkeeper.backup.read_ahead import read_ahead
 from lockkeeper.errors import BackupCorruptError, BackupError, ProgramError
 from lockkeeper.models import BackupManifest
 from lockkeeper.postgres.clients import ClientPrograms
@@ -140,7 +141,7 @@ def checked_chunks(storage: Storage, manifest: BackupManifest) -> Iterator[bytes
 
 def archive_chunks(storage: Storage, manifest: BackupManifest, progress: ProgressCallback) -> Iterator[bytes]:
     """Yield the uncompressed archive; raises as ``checked_chunks``."""
-    stored = checked_chunks(storage, manifest)
+    stored = read_ahead(checked_chunks(storage, manifest))
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     for chunk in counted(stored, "download", manifest.size_bytes, progress):
         try:
@@ -199,7 +200,7 @@ def _seekable(chunks: Iterator[bytes], manifest: BackupManifest) -> Iterator[tup
             named = stack.enter_context(tempfile.NamedTemporaryFile(prefix="lockkeeper-"))
             file, path = named.file, named.name
         try:
-            for chunk in chunks:
+            for chunk in read_ahead(chunks):
                 file.write(chunk)
             write_offsets(file)
             file.flush()

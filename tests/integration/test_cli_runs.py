@@ -167,7 +167,7 @@ def test_a_migration_ends_as_one_document_with_its_whole_story(
     shop, document = migration
     assert (document["outcome"], document["exit_code"]) == ("succeeded", 0), document
     names = [step["name"] for step in document["steps"]]
-    assert names == ["preflight", "backup", "verify-backup", "migrate", "verify"]
+    assert names == ["preflight", "backup", "verify-backup", "rehearse", "migrate", "verify"]
     assert [one["revision"] for one in document["revisions"]] == ["good1"]
     assert document["initiator"]
     assert shop.value("SELECT count(*) FROM users WHERE status = 'on'") == 200
@@ -259,7 +259,7 @@ def test_an_interrupted_migration_recovers_before_it_ends(
     make_shop: Callable[[], Shop], number: signal.Signals
 ) -> None:
     shop = make_shop()
-    with shop.start("migrate", "shop", "slow3", "--json") as process:
+    with shop.start("migrate", "shop", "slow3", "--json", "--set", "rehearsal=off") as process:
         wait_for(shop, SLEEPING)
         process.send_signal(number)
         wait_for_end(process, again=number)
