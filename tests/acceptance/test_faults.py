@@ -390,28 +390,28 @@ def damaged(path) -> Iterator[None]:
 class FlippedBitEngine(Engine):
     """Flips one bit of the stored dump."""
 
-    def verify_backup(self, backup_id):
+    def verify_backup(self, backup_id, keep_copy=False):
         (dump,) = self.target.storage.path.rglob("dump*")
         with damaged(dump):
-            return super().verify_backup(backup_id)
+            return super().verify_backup(backup_id, keep_copy)
 
 
 class TruncatedEngine(Engine):
     """Cuts the stored dump in half."""
 
-    def verify_backup(self, backup_id):
+    def verify_backup(self, backup_id, keep_copy=False):
         (dump,) = self.target.storage.path.rglob("dump*")
         os.truncate(dump, dump.stat().st_size // 2)
-        return super().verify_backup(backup_id)
+        return super().verify_backup(backup_id, keep_copy)
 
 
 class MissingEngine(Engine):
     """Deletes the stored dump."""
 
-    def verify_backup(self, backup_id):
+    def verify_backup(self, backup_id, keep_copy=False):
         (dump,) = self.target.storage.path.rglob("dump*")
         dump.unlink()
-        return super().verify_backup(backup_id)
+        return super().verify_backup(backup_id, keep_copy)
 
 
 @pytest.mark.parametrize("engine_type", [FlippedBitEngine, TruncatedEngine, MissingEngine])

@@ -68,6 +68,8 @@ def test_no_secret_leaves_a_failing_run_anywhere(
         alembic_environment={"APP_TOKEN": APP_TOKEN}, storage=bucket, storage_folder=None, login=login
     )
     shop.add_revision("r1", LEAKY_UPGRADE)
+    # So that pg_dump is there long enough to be looked at.
+    shop.execute("CREATE TABLE ballast AS SELECT n, md5(n::text) FROM generate_series(1, 500000) n")
 
     with watching_argv() as argv:
         state = play(shop.name)
