@@ -210,9 +210,9 @@ def play_round(bench: Bench) -> dict[str, float]:
         "backup size": (manifest.size_bytes or 0) / baseline_size,
         "restore wall": restore.wall_s / psql.wall_s,
         "peak memory, MB": max(ours.peak_mb, restore.peak_mb),
-        "wall of pg_dump | gzip | upload, s": baseline.wall_s,
+        "wall of pg_dump, gzip and upload, s": baseline.wall_s,
         "wall of our backup, s": ours.wall_s,
-        "wall of gunzip | psql, s": psql.wall_s,
+        "wall of gunzip and psql, s": psql.wall_s,
         "wall of our restore, s": restore.wall_s,
     }
 
@@ -230,7 +230,7 @@ def table(rounds: list[dict[str, float]], size_mb: float, major: int) -> str:
     ]
     for name in rounds[0]:
         bar = f"{BARS[name]:.1f}" if name in BARS else ("300" if name.startswith("peak") else "")
-        values = " | ".join(f"{item[name]:.2f}" if name in BARS else f"{item[name]:.0f}" for item in rounds)
+        values = " | ".join(f"{item[name]:.3f}" if name in BARS else f"{item[name]:.0f}" for item in rounds)
         lines.append(f"| {name} | {bar} | {values} |")
     return "\n".join([*lines, END])
 
