@@ -1,16 +1,22 @@
-"""The recovery ladder: which step to try next, as a pure function of facts.
+"""The recovery ladder: which steps can help, in which order, and what each would cost, as a pure function.
 
-Rungs are tried in order of what they cost and never skipped for a more drastic one while a gentler one
-can still help: PostgreSQL's own rollback, a downgrade, a restore. Each must be *proven* by verification;
-a rung that could not be verified has not succeeded.
+Rungs are climbed from the gentlest, and one that takes longer is put behind one that loses nothing either
+and is predicted to be faster. Each must be *proven* by verification; a rung that could not be verified has
+not succeeded. What is not known is not predicted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
+
+from lockkeeper.models import Fact
+
+NOTHING = "nothing"
+NOTHING_OR_NOT_DONE = "nothing, or it is not done"
+SINCE_THE_BACKUP = "writes since the backup"
 
 
 class Rung(str, Enum):
@@ -18,7 +24,17 @@ class Rung(str, Enum):
 
     ROLLED_BACK = "transaction rollback"
     DOWNGRADE = "downgrade"
+    WARM_SWAP = "warm swap"
+    REPLAY = "restore with replay"
     RESTORE = "restore"
+
+
+class Prospect(Fact):
+    """What one rung promises: how long until it is verified (None: not known), and what would be lost."""
+
+    rung: Rung
+    duration_s: float | None = None
+    loses: str = NOTHING
 
 
 @dataclass(frozen=True)
@@ -28,22 +44,58 @@ class LadderFacts:
     Attributes:
         revision_moved: the version table differs from that of before, so something was committed.
         policy: the target's recovery policy.
+        warm: a verified copy stands by, and every write since the backup's snapshot is replayed into it.
+        captured: every write since the backup's snapshot is kept, to be replayed into a restored backup.
+        fenced: nobody could write since before the backup.
+        estimates_s: how long a rung is predicted to take until it is verified, where that is known.
     """
 
     revision_moved: bool
     policy: Literal["lossless", "accept-loss", "manual"]
+    warm: bool = False
+    captured: bool = False
+    fenced: bool = False
+    estimates_s: Mapping[Rung, float] = field(default_factory=dict)
 
 
-def next_rung(facts: LadderFacts, tried: Collection[Rung]) -> Rung | None:
-    """Return the rung to try next, or None when only a human can go on.
+def prospects(facts: LadderFacts) -> tuple[Prospect, ...]:
+    """Return the rungs that can help, in the order in which to climb them.
 
-    A version table that has not moved needs no downgrade (and none would run); one that has moved cannot
-    have been rolled back. Restore comes last, and under the policy 'manual' not at all. Whether a restore
-    may run (no write since the backup, or 'accept-loss') is decided at its own fence, where it can be known.
+    - A version table that has not moved needs no downgrade (and none would run); one that has moved cannot
+      have been rolled back.
+    - The copy that is kept warm is faster than a restore, and loses nothing; so does a restore with replay.
+      Either is put before a downgrade that is known to take longer (its proof reads every table).
+    - A plain restore comes last. Whether it may run (no write since the backup, or the policy 'accept-loss')
+      is decided under its own fence, where alone it can be known.
+    - Under the policy 'manual' nothing that replaces the database is done without a human.
     """
     first = Rung.DOWNGRADE if facts.revision_moved else Rung.ROLLED_BACK
-    if first not in tried:
-        return first
-    if facts.policy != "manual" and Rung.RESTORE not in tried:
-        return Rung.RESTORE
-    return None
+    climbed = [first]
+    if facts.policy != "manual":
+        climbed += [Rung.WARM_SWAP] if facts.warm else []
+        climbed += [Rung.REPLAY] if facts.captured else []
+        climbed += [Rung.RESTORE]
+    if first is Rung.DOWNGRADE:
+        faster = [rung for rung in climbed[1:] if _is_faster(rung, first, facts)]
+        climbed = [*faster, *(rung for rung in climbed if rung not in faster)]
+    return tuple(
+        Prospect(rung=rung, duration_s=facts.estimates_s.get(rung), loses=_loses(rung, facts))
+        for rung in climbed
+    )
+
+
+def _is_faster(rung: Rung, than: Rung, facts: LadderFacts) -> bool:
+    known = facts.estimates_s
+    lossless = rung in (Rung.WARM_SWAP, Rung.REPLAY)
+    return lossless and rung in known and than in known and known[rung] < known[than]
+
+
+def _loses(rung: Rung, facts: LadderFacts) -> str:
+    if rung is not Rung.RESTORE or facts.fenced:
+        return NOTHING
+    return SINCE_THE_BACKUP if facts.policy == "accept-loss" else NOTHING_OR_NOT_DONE
+
+
+def next_rung(facts: LadderFacts, tried: Collection[Rung]) -> Prospect | None:
+    """Return the rung to try next, with what it promises, or None when only a human can go on."""
+    return next((prospect for prospect in prospects(facts) if prospect.rung not in tried), None)

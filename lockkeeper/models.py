@@ -271,6 +271,8 @@ class RecoveryAttempt(Fact):
     succeeded: bool
     reason: str
     duration_s: float = 0.0
+    predicted_s: float | None = None
+    loses: str | None = Field(default=None, description="What the rung would lose, as the ladder said it.")
 
 
 class RunReport(Fact):

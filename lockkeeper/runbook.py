@@ -13,21 +13,13 @@ the report holds the exact command to run next.
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lockkeeper.errors import (
-    LockkeeperError,
-    MigrationError,
-    NeedsHumanError,
-    RefusedError,
-    VerificationError,
-)
-from lockkeeper.ladder import LadderFacts, Rung, next_rung
+from lockkeeper.climb import Climb, RecoverySteps, assess, log_unexpected
+from lockkeeper.errors import RefusedError, VerificationError
 from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
@@ -35,19 +27,14 @@ from lockkeeper.models import (
     MigrationPlan,
     MonitorSummary,
     Outcome,
-    RecoveryAttempt,
-    RestoreReport,
     RevisionTiming,
     RunReport,
     SchemaFingerprint,
     utc_now,
 )
 from lockkeeper.proving.models import Rehearsal
-from lockkeeper.record import RunRecord, explain
-from lockkeeper.redaction import redact
+from lockkeeper.record import RunRecord
 from lockkeeper.signals import uninterrupted
-
-logger = logging.getLogger(__name__)
 
 
 class Monitor(Protocol):
@@ -58,7 +45,7 @@ class Monitor(Protocol):
         ...
 
 
-class MigrationSteps(Protocol):
+class MigrationSteps(RecoverySteps, Protocol):
     """The steps of a migration. Each raises a LockkeeperError when it fails; none returns a secret."""
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -98,30 +85,6 @@ class MigrationSteps(Protocol):
         """
         ...
 
-    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
-        """Read the version table, waiting for a server that is coming back."""
-        ...
-
-    def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
-        """Revert to where the plan began; raises MigrationError."""
-        ...
-
-    def verify_unchanged(
-        self, plan: MigrationPlan, backup: BackupManifest, applied: Sequence[RevisionTiming], complete: bool
-    ) -> str:
-        """Prove that the database is what it was, and say how; raises VerificationError.
-
-        ``applied`` are the revisions that ran in either direction; ``complete`` says that nothing else of
-        the migration can have been committed.
-        """
-        ...
-
-    def restore(
-        self, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming], complete: bool
-    ) -> RestoreReport:
-        """Restore beside, verify, swap; raises NeedsHumanError when that could lose a write."""
-        ...
-
     def journal(self, report: RunReport) -> str | None:
         """Write down where the run stands; returns a warning instead of raising."""
         ...
@@ -158,7 +121,7 @@ def run_migration(steps: MigrationSteps, request: MigrationRequest) -> RunReport
     except RefusedError as error:
         record.conclude(Outcome.REFUSED, error)
     except Exception as error:
-        _log_unexpected(error)
+        log_unexpected(error)
         # The ladder answers for what happens after the first change; up to there nothing was changed, and
         # before the first step (the server refuses the password, say) nothing was even begun.
         record.conclude(Outcome.UNCHANGED if record.report.steps else Outcome.REFUSED, error)
@@ -187,11 +150,6 @@ def _opening_report(request: MigrationRequest) -> RunReport:
     )
 
 
-def _log_unexpected(error: BaseException) -> None:
-    if not isinstance(error, LockkeeperError) and isinstance(error, Exception):
-        logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
-
-
 @contextlib.contextmanager
 def _summing_up(record: RunRecord, steps: MigrationSteps) -> Iterator[None]:
     """Monitor the block; what was seen goes into the report, above all when the block fails."""
@@ -202,20 +160,6 @@ def _summing_up(record: RunRecord, steps: MigrationSteps) -> Iterator[None]:
     finally:
         if monitor is not None:
             record.update(monitor=monitor.summary())
-
-
-@dataclass
-class _Damage:
-    """What is known of a failed migration: why, which revisions ran, and whether nothing else can have."""
-
-    error: BaseException
-    applied: list[RevisionTiming]
-    complete: bool
-    next_command: str
-
-    @property
-    def reason(self) -> str:
-        return explain(self.error)
 
 
 @dataclass
@@ -252,7 +196,7 @@ class _Run:
             raise
         except BaseException as error:
             with uninterrupted("the recovery"):
-                self.recover(plan, backup, self.assess(error, backup, applied))
+                self.recover(plan, backup, error, applied)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -286,70 +230,14 @@ class _Run:
             self.record.update(checks=(*self.record.report.checks, *checks))
             note(f"{len(checks)} checks")
 
-    def assess(self, error: BaseException, backup: BackupManifest, applied: list[RevisionTiming]) -> _Damage:
-        """Work out what a failure can have left behind."""
-        _log_unexpected(error)
-        if isinstance(error, MigrationError):
-            applied.extend(error.completed)
-            complete = not error.left_partial
-        else:
-            # Either the whole migration had ended (verification failed), or it was cut off somewhere.
-            complete = bool(applied)
+    def recover(
+        self,
+        plan: MigrationPlan,
+        backup: BackupManifest,
+        error: BaseException,
+        applied: list[RevisionTiming],
+    ) -> None:
+        """Climb the recovery ladder; sets the outcome and raises no Exception."""
+        damage = assess(error, applied, f"lockkeeper restore {self.request.target} {backup.id}")
         self.record.update(revisions=tuple(applied))
-        command = f"lockkeeper restore {self.request.target} {backup.id}"
-        return _Damage(error, applied, complete, command)
-
-    def recover(self, plan: MigrationPlan, backup: BackupManifest, damage: _Damage) -> None:
-        """Climb the ladder until a rung is verified; sets the outcome and raises no Exception."""
-        tried: list[Rung] = []
-        try:
-            moved = set(self.steps.current_revisions(plan)) != set(plan.before)
-            while rung := next_rung(LadderFacts(moved, self.request.recovery), tried):
-                tried.append(rung)
-                if self.climb(rung, plan, backup, damage):
-                    unchanged = rung is Rung.ROLLED_BACK
-                    outcome = Outcome.UNCHANGED if unchanged else Outcome.RECOVERED
-                    self.record.conclude(outcome, damage.error)
-                    return
-        except Exception as error:
-            _log_unexpected(error)
-            why = redact(str(error))
-            self.record.attempted(
-                RecoveryAttempt(rung="find out where the database stands", succeeded=False, reason=why)
-            )
-        self.record.conclude(Outcome.NEEDS_HUMAN, damage.error, next_command=damage.next_command)
-
-    def climb(self, rung: Rung, plan: MigrationPlan, backup: BackupManifest, damage: _Damage) -> bool:
-        """Try one rung; keeps why it was or was not enough."""
-        started = time.monotonic()
-        succeeded = False
-        try:
-            with self.record.step(f"recover: {rung.value}") as note:
-                reason = self.attempt(rung, plan, backup, damage)
-                note(reason)
-            succeeded = True
-        except Exception as error:
-            _log_unexpected(error)
-            reason = redact(str(error))
-            if isinstance(error, NeedsHumanError):
-                damage.next_command = error.command
-        took = round(time.monotonic() - started, 3)
-        self.record.attempted(
-            RecoveryAttempt(rung=rung.value, succeeded=succeeded, reason=reason, duration_s=took)
-        )
-        return succeeded
-
-    def attempt(self, rung: Rung, plan: MigrationPlan, backup: BackupManifest, damage: _Damage) -> str:
-        """Do what the rung says and verify it; returns how it was proven."""
-        if rung is Rung.RESTORE:
-            restored = self.steps.restore(backup, damage.reason, damage.applied, damage.complete)
-            self.record.update(restore=restored)
-            return f"restored {backup.id}; writes were refused for {restored.fence_s:.2f} s"
-        if rung is Rung.DOWNGRADE:
-            try:
-                damage.applied.extend(self.steps.downgrade(plan))
-            except MigrationError as error:
-                damage.applied.extend(error.completed)
-                damage.complete = damage.complete and not error.left_partial
-                raise
-        return self.steps.verify_unchanged(plan, backup, damage.applied, damage.complete)
+        Climb(self.steps, self.record, self.request.recovery, plan, backup, damage).recover()

@@ -4,29 +4,82 @@ from __future__ import annotations
 
 import pytest
 
-from lockkeeper.ladder import LadderFacts, Rung, next_rung
+from lockkeeper.ladder import LadderFacts, Rung, next_rung, prospects
 from lockkeeper.models import RevisionTiming
 from lockkeeper.recovery.unchanged import TableFacts, counted_since, judge_table, own_writes
 
-ROLLED_BACK, DOWNGRADE, RESTORE = Rung.ROLLED_BACK, Rung.DOWNGRADE, Rung.RESTORE
+ROLLED_BACK, DOWNGRADE, WARM, REPLAY, RESTORE = Rung
+SLOW_DOWNGRADE = {Rung.DOWNGRADE: 60.0, Rung.WARM_SWAP: 3.0, Rung.REPLAY: 90.0}
+SLOWEST_DOWNGRADE = {Rung.DOWNGRADE: 600.0, Rung.WARM_SWAP: 3.0, Rung.REPLAY: 90.0}
+QUICK_DOWNGRADE = {Rung.DOWNGRADE: 1.0, Rung.WARM_SWAP: 3.0, Rung.REPLAY: 90.0}
+
+
+def climbed(facts: LadderFacts) -> list[Rung]:
+    tried: list[Rung] = []
+    while prospect := next_rung(facts, tried):
+        tried.append(prospect.rung)
+    return tried
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("policy", ["lossless", "accept-loss"])
+@pytest.mark.parametrize("fenced", [False, True])
+@pytest.mark.parametrize(("moved", "first"), [(False, ROLLED_BACK), (True, DOWNGRADE)])
+def test_rungs_are_climbed_from_the_gentlest_and_each_once(
+    moved, first, policy, warm, captured, fenced
+) -> None:
+    facts = LadderFacts(moved, policy, warm, captured, fenced)
+    assert climbed(facts) == [first, *[WARM] * warm, *[REPLAY] * captured, RESTORE]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize(("moved", "first"), [(False, ROLLED_BACK), (True, DOWNGRADE)])
+def test_under_the_policy_manual_nothing_replaces_the_database(moved, first, warm, captured) -> None:
+    facts = LadderFacts(moved, "manual", warm, captured, estimates_s=SLOWEST_DOWNGRADE)
+    assert climbed(facts) == [first]
 
 
 @pytest.mark.parametrize(
-    ("moved", "policy", "climbed"),
+    ("moved", "warm", "captured", "estimates_s", "expected"),
     [
-        (False, "lossless", [ROLLED_BACK, RESTORE]),
-        (False, "accept-loss", [ROLLED_BACK, RESTORE]),
-        (False, "manual", [ROLLED_BACK]),
-        (True, "lossless", [DOWNGRADE, RESTORE]),
-        (True, "accept-loss", [DOWNGRADE, RESTORE]),
-        (True, "manual", [DOWNGRADE]),
+        (True, True, True, QUICK_DOWNGRADE, [DOWNGRADE, WARM, REPLAY, RESTORE]),
+        (True, True, True, SLOW_DOWNGRADE, [WARM, DOWNGRADE, REPLAY, RESTORE]),
+        (True, True, True, SLOWEST_DOWNGRADE, [WARM, REPLAY, DOWNGRADE, RESTORE]),
+        (True, False, True, SLOW_DOWNGRADE, [DOWNGRADE, REPLAY, RESTORE]),
+        (True, False, False, SLOWEST_DOWNGRADE, [DOWNGRADE, RESTORE]),
+        (True, True, True, {DOWNGRADE: 60.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
+        (True, True, True, {WARM: 3.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
+        (True, True, True, {RESTORE: 1.0, DOWNGRADE: 60.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
+        (False, True, True, {ROLLED_BACK: 60.0, WARM: 3.0}, [ROLLED_BACK, WARM, REPLAY, RESTORE]),
     ],
 )
-def test_rungs_are_climbed_from_the_gentlest_and_each_once(moved, policy, climbed) -> None:
-    tried: list[Rung] = []
-    while rung := next_rung(LadderFacts(moved, policy), tried):
-        tried.append(rung)
-    assert tried == climbed
+def test_a_downgrade_waits_for_what_is_known_to_be_faster_and_loses_nothing_either(
+    moved, warm, captured, estimates_s, expected
+) -> None:
+    assert climbed(LadderFacts(moved, "lossless", warm, captured, estimates_s=estimates_s)) == expected
+
+
+@pytest.mark.parametrize("rung", [ROLLED_BACK, DOWNGRADE, WARM, REPLAY])
+@pytest.mark.parametrize("policy", ["lossless", "accept-loss"])
+def test_only_a_plain_restore_can_lose_anything(rung, policy) -> None:
+    facts = LadderFacts(rung is not ROLLED_BACK, policy, warm=True, captured=True)
+    assert {one.rung: one.loses for one in prospects(facts)}[rung] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("policy", "fenced", "loses"),
+    [
+        ("lossless", False, "nothing, or it is not done"),
+        ("accept-loss", False, "writes since the backup"),
+        ("lossless", True, "nothing"),
+        ("accept-loss", True, "nothing"),
+    ],
+)
+def test_what_a_plain_restore_would_lose_is_said_beforehand(policy, fenced, loses) -> None:
+    last = prospects(LadderFacts(True, policy, fenced=fenced, estimates_s={RESTORE: 98.0}))[-1]
+    assert (last.rung, last.loses, last.duration_s) == (RESTORE, loses, 98.0)
 
 
 NONE = (0, 0, 0)

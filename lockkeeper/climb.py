@@ -1,0 +1,161 @@
+"""What happens after a migration has failed: the recovery ladder, climbed rung by rung and recorded.
+
+Which rung comes next is ``lockkeeper.ladder``'s decision; what a rung does is a step of the runbook. The
+same climb serves a migration that fails and one that was killed and is taken up again later.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from lockkeeper.errors import LockkeeperError, MigrationError, NeedsHumanError
+from lockkeeper.ladder import LadderFacts, Prospect, Rung, next_rung
+from lockkeeper.models import (
+    BackupManifest,
+    MigrationPlan,
+    Outcome,
+    RecoveryAttempt,
+    RestoreReport,
+    RevisionTiming,
+)
+from lockkeeper.record import RunRecord, explain
+from lockkeeper.redaction import redact
+
+logger = logging.getLogger(__name__)
+
+
+class RecoverySteps(Protocol):
+    """The steps of a recovery. Each raises a LockkeeperError when it fails; none returns a secret."""
+
+    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
+        """Read the version table, waiting for a server that is coming back."""
+        ...
+
+    def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
+        """Revert to where the plan began; raises MigrationError."""
+        ...
+
+    def verify_unchanged(
+        self, plan: MigrationPlan, backup: BackupManifest, applied: Sequence[RevisionTiming], complete: bool
+    ) -> str:
+        """Prove that the database is what it was, and say how; raises VerificationError.
+
+        ``applied`` are the revisions that ran in either direction; ``complete`` says that nothing else of
+        the migration can have been committed.
+        """
+        ...
+
+    def restore(
+        self, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming], complete: bool
+    ) -> RestoreReport:
+        """Restore beside, verify, swap; raises NeedsHumanError when that could lose a write."""
+        ...
+
+
+@dataclass
+class Damage:
+    """What is known of a failed migration: why, which revisions ran, and whether nothing else can have."""
+
+    error: BaseException
+    applied: list[RevisionTiming]
+    complete: bool
+    next_command: str
+
+    @property
+    def reason(self) -> str:
+        """Why the migration failed, redacted."""
+        return explain(self.error)
+
+
+def assess(error: BaseException, applied: list[RevisionTiming], next_command: str) -> Damage:
+    """Work out what a failure can have left behind; ``applied`` is completed by what the error knows."""
+    log_unexpected(error)
+    if isinstance(error, MigrationError):
+        applied.extend(error.completed)
+        return Damage(error, applied, not error.left_partial, next_command)
+    # Either the whole migration had ended (verification failed), or it was cut off somewhere.
+    return Damage(error, applied, bool(applied), next_command)
+
+
+def log_unexpected(error: BaseException) -> None:
+    """Log an error that is not one of ours: it is a bug, and the report has room for its message only."""
+    if not isinstance(error, LockkeeperError) and isinstance(error, Exception):
+        logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
+
+
+@dataclass
+class Climb:
+    """Climbs until a rung is verified; ``recover`` sets the outcome and raises no Exception."""
+
+    steps: RecoverySteps
+    record: RunRecord
+    policy: Literal["lossless", "accept-loss", "manual"]
+    plan: MigrationPlan
+    backup: BackupManifest
+    damage: Damage
+
+    def recover(self) -> None:
+        """Climb the ladder; the first rung that is verified decides the outcome."""
+        tried: list[Rung] = []
+        try:
+            moved = set(self.steps.current_revisions(self.plan)) != set(self.plan.before)
+            while prospect := next_rung(LadderFacts(moved, self.policy), tried):
+                tried.append(prospect.rung)
+                if self._climb(prospect):
+                    unchanged = prospect.rung is Rung.ROLLED_BACK
+                    outcome = Outcome.UNCHANGED if unchanged else Outcome.RECOVERED
+                    self.record.conclude(outcome, self.damage.error)
+                    return
+        except Exception as error:
+            log_unexpected(error)
+            why = redact(str(error))
+            self.record.attempted(
+                RecoveryAttempt(rung="find out where the database stands", succeeded=False, reason=why)
+            )
+        self.record.conclude(Outcome.NEEDS_HUMAN, self.damage.error, next_command=self.damage.next_command)
+
+    def _climb(self, prospect: Prospect) -> bool:
+        """Try one rung; keeps why it was or was not enough."""
+        started = time.monotonic()
+        succeeded = False
+        try:
+            with self.record.step(f"recover: {prospect.rung.value}") as note:
+                reason = self._attempt(prospect.rung)
+                note(reason)
+            succeeded = True
+        except Exception as error:
+            log_unexpected(error)
+            reason = redact(str(error))
+            if isinstance(error, NeedsHumanError):
+                self.damage.next_command = error.command
+        self.record.attempted(
+            RecoveryAttempt(
+                rung=prospect.rung.value,
+                succeeded=succeeded,
+                reason=reason,
+                duration_s=round(time.monotonic() - started, 3),
+                predicted_s=prospect.duration_s,
+                loses=prospect.loses,
+            )
+        )
+        return succeeded
+
+    def _attempt(self, rung: Rung) -> str:
+        """Do what the rung says and verify it; returns how it was proven."""
+        damage = self.damage
+        if rung is Rung.RESTORE:
+            restored = self.steps.restore(self.backup, damage.reason, damage.applied, damage.complete)
+            self.record.update(restore=restored)
+            return f"restored {self.backup.id}; writes were refused for {restored.fence_s:.2f} s"
+        if rung is Rung.DOWNGRADE:
+            try:
+                damage.applied.extend(self.steps.downgrade(self.plan))
+            except MigrationError as error:
+                damage.applied.extend(error.completed)
+                damage.complete = damage.complete and not error.left_partial
+                raise
+        return self.steps.verify_unchanged(self.plan, self.backup, damage.applied, damage.complete)
