@@ -275,6 +275,35 @@ class RecoveryAttempt(Fact):
     loses: str | None = Field(default=None, description="What the rung would lose, as the ladder said it.")
 
 
+class Decision(str, Enum):
+    """What a human may answer: go on, do not go on, or undo what there is so far and end."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    ABORT = "abort"
+
+
+class Approval(Fact):
+    """One human's answer to one question.
+
+    ``approver`` is what somebody has typed: no server has checked it. ``recorded_by`` is what can be told
+    of whoever has sent the answer.
+    """
+
+    key: str = Field(description="Which question was answered.")
+    decision: Decision
+    reason: str = ""
+    approver: str = ""
+    recorded_by: str = ""
+    decided_at: datetime
+
+    def __str__(self) -> str:
+        """Say it in a line, e.g. ``approved by ada: within the window``."""
+        verb = {"approve": "approved", "reject": "rejected", "abort": "aborted"}[self.decision.value]
+        who = f"{verb} by {self.approver or 'somebody unnamed'}"
+        return f"{who}: {self.reason}" if self.reason else who
+
+
 class RunReport(Fact):
     """The whole story of one run: printed, stored as JSON, shown in Prefect, sent to Slack."""
 
