@@ -157,6 +157,26 @@ class VerificationError(LockkeeperError):
         super().__init__(f"{subject}: {shown}" + (f"; and {more} more" if more > 0 else ""))
 
 
+class FlagSwitchError(LockkeeperError):
+    """An external flag service did not take a flip; our table still has the former percentage."""
+
+
+class FlagRevertedError(LockkeeperError):
+    """Something broke while a flag was watched, so it is at 0 % again. ``percent`` is where it broke."""
+
+    def __init__(self, flag: str, percent: int, reason: str) -> None:
+        self.flag = flag
+        self.percent = percent
+        self.reason = reason
+        if percent == 0:
+            super().__init__(f"Flag {flag!r} was not flipped: even before that, {reason}.")
+            return
+        super().__init__(
+            f"Flag {flag!r} was flipped back to 0 % by itself: at {percent} % {reason}. Every application "
+            "reads the old column again; mend the cause and flip again."
+        )
+
+
 class NeedsHumanError(LockkeeperError):
     """Lockkeeper stopped where going on could lose data. ``command`` is what an operator may run next."""
 
