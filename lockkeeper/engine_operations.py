@@ -1,0 +1,66 @@
+"""The steps of backups and restores that somebody asked for: see ``lockkeeper.operations``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from lockkeeper import backup, recovery
+from lockkeeper.engine_run import EngineRun
+from lockkeeper.errors import RefusedError
+from lockkeeper.models import BackupManifest, BackupState, RestoreReport
+from lockkeeper.signals import uninterrupted
+
+
+class OperationEngine(EngineRun):
+    """The real ``OperationSteps``, but for the proof of a backup, which migrations need too."""
+
+    def back_up(self) -> BackupManifest:
+        """Dump the database to storage, whatever revision it is at."""
+        return backup.create_backup(self.target, run_id=self.run_id, progress=self.say("backup"))
+
+    def expire_backups(self) -> list[str]:
+        """Remove the backups that the retention policy lets go, never the last verified one."""
+        return backup.expire_backups(self.target)
+
+    def restorable(self, backup_id: str) -> BackupManifest:
+        """Return the manifest of a backup that an operator may restore; raises RefusedError."""
+        manifest = backup.load_manifest(self.target, backup_id)
+        if manifest.state not in (BackupState.VERIFIED, BackupState.UPLOADED):
+            raise RefusedError(
+                f"Backup {backup_id} is {manifest.state.value} ({manifest.reason or 'no reason known'}): "
+                f"it cannot be restored. `lockkeeper backups {self.target.name}` lists the others."
+            )
+        return manifest
+
+    def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
+        """Restore what an operator asked for; only ``accept_loss`` counts, not the recovery policy.
+
+        Raises:
+            RefusedError: there were writes since the backup; nothing was changed.
+        """
+        with contextlib.ExitStack() as shield:
+
+            def before_swap(scene: recovery.FencedScene) -> None:
+                if not accept_loss and (written := recovery.written_since(scene, manifest, {})):
+                    raise RefusedError(_would_lose(self.target.name, manifest.id, written))
+                # An interruption from here on could not say which database serves.
+                shield.enter_context(uninterrupted("the swap"))
+
+            return recovery.restore_backup(
+                self.target,
+                manifest.id,
+                run_id=self.run_id,
+                reason=f"restore asked for by {asked_by or 'an operator'}",
+                before_swap=before_swap,
+                progress=self.say("restore"),
+            )
+
+
+def _would_lose(target: str, backup_id: str, written: Sequence[str]) -> str:
+    shown = "; ".join(written[:10]) + (f"; and {len(written) - 10} more" if len(written) > 10 else "")
+    return (
+        f"Since backup {backup_id} there were writes that it does not have: {shown}. Nothing was changed. "
+        "To go on without them (they stay in the quarantine database): "
+        f"lockkeeper restore {target} {backup_id} --accept-loss"
+    )

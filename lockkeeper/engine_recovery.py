@@ -1,0 +1,107 @@
+"""The steps of a recovery, done for real: see ``lockkeeper.climb``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from lockkeeper import alembic_project, recovery
+from lockkeeper.engine_run import EngineRun
+from lockkeeper.errors import ConnectionLostError, NeedsHumanError, VerificationError
+from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
+from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
+from lockkeeper.recovery.unchanged import judge_tables, own_writes
+from lockkeeper.verification import check_revisions, read_version_table
+
+REACHABLE_AGAIN_TIMEOUT_S = 120.0
+
+
+class RecoveryEngine(EngineRun):
+    """The real ``RecoverySteps``."""
+
+    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
+        """Read the version table that the project uses; waits while the server is restarting.
+
+        Raises:
+            ConnectionLostError: the server did not come back in time.
+        """
+        deadline = time.monotonic() + REACHABLE_AGAIN_TIMEOUT_S
+        while True:
+            try:
+                with connect(self.target.url, "verify", run_id=self.run_id) as connection:
+                    return read_version_table(connection, plan.version_table)
+            except ConnectionLostError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(1)
+
+    def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
+        """Revert to where the plan began; raises MigrationError."""
+        return alembic_project.downgrade(
+            self.target.require_alembic(),
+            self.target.url,
+            plan.before,
+            policies=self.target.policies,
+            run_id=self.run_id,
+            on_event=self._on_revision,
+            drop_version_table=not plan.version_table_exists,
+        )
+
+    def verify_unchanged(
+        self, plan: MigrationPlan, backup: BackupManifest, applied: Sequence[RevisionTiming], complete: bool
+    ) -> str:
+        """Prove that the database is what it was before the migration, and say how.
+
+        A transaction that was rolled back cannot have changed data, so revision and schema are enough
+        then. Otherwise every table's content is compared with the backup's; a difference is forgiven only
+        where the migration cannot have made it (``lockkeeper.recovery.unchanged``).
+
+        Raises:
+            VerificationError: with every difference, and with what could not be told.
+        """
+        check = check_revisions(self.current_revisions(plan), plan.model_copy(update={"after": plan.before}))
+        findings = [check.message] if check.refuses else []
+        findings += self.schema_differences(backup)
+        if not findings and complete and not applied:
+            return "the transaction was rolled back: revision and schema are as before"
+        judged = judge_tables(self.target.url, backup, applied, complete, run_id=self.run_id)
+        findings += judged.findings
+        if findings:
+            raise VerificationError("The database is not what it was", findings)
+        by_others = f", {judged.written} changed by the application alone" if judged.written else ""
+        return f"revision and schema are as before, {judged.equal} tables have equal content{by_others}"
+
+    def restore(
+        self, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming], complete: bool
+    ) -> RestoreReport:
+        """Restore beside the database, verify the copy, prove that no write would be lost, swap.
+
+        Raises:
+            NeedsHumanError: the application has written since the backup (and the policy is 'lossless'),
+                or that cannot be told. The database serves as before.
+        """
+        command = f"lockkeeper restore {self.target.name} {backup.id} --accept-loss"
+
+        def prove_lossless(scene: recovery.FencedScene) -> None:
+            findings = recovery.written_since(scene, backup, own_writes(applied, complete))
+            if findings:
+                what = "Restoring would lose what was written since the backup: " + "; ".join(findings[:10])
+                raise NeedsHumanError(what, command)
+
+        lossless = self.target.policies.recovery == "lossless"
+        return recovery.restore_backup(
+            self.target,
+            backup.id,
+            run_id=self.run_id,
+            reason=reason,
+            before_swap=prove_lossless if lossless else None,
+            progress=self.say("restore"),
+        )
+
+    def schema_differences(self, backup: BackupManifest) -> list[str]:
+        """Say where the live schema differs from the backup's; reads the catalogue only."""
+        if backup.schema_fingerprint is None:
+            return ["the backup has no schema fingerprint"]
+        with connect(self.target.url, "verify", run_id=self.run_id) as connection:
+            return compare_schemas(backup.schema_fingerprint, schema_fingerprint(connection))
