@@ -123,6 +123,9 @@ class Policies(_Settings):
             "backup, 'accept-loss' restores anyway, 'manual' always asks a human."
         ),
     )
+    recovery_objective_s: float = Field(
+        default=300, gt=0, description="How long a recovery from storage may take; drills alert beyond it."
+    )
     keep_quarantine: bool = Field(default=True, description="Keep the failed database after a restore.")
     retention_count: int = Field(default=7, ge=1, description="Verified backups that are always kept.")
     retention_days: int = Field(default=30, ge=0, description="Backups younger than this are kept.")

@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Sequence
 
 from lockkeeper import backup, recovery
+from lockkeeper.drill import drill_backup, last_drill, write_drill
 from lockkeeper.engine_run import EngineRun
-from lockkeeper.errors import RefusedError
-from lockkeeper.models import BackupManifest, BackupState, RestoreReport
+from lockkeeper.errors import RefusedError, StorageError
+from lockkeeper.models import BackupManifest, BackupState, DrillReport, RestoreReport
 from lockkeeper.signals import uninterrupted
+from lockkeeper.storage import open_storage
 
 
 class OperationEngine(EngineRun):
@@ -32,6 +34,29 @@ class OperationEngine(EngineRun):
                 f"it cannot be restored. `lockkeeper backups {self.target.name}` lists the others."
             )
         return manifest
+
+    def drill(self) -> DrillReport:
+        """Bring the newest verified backup back on the scratch server, time it, keep the figures.
+
+        Raises:
+            RefusedError: there is no verified backup.
+            BackupCorruptError: it does not come back.
+        """
+        drill = drill_backup(
+            self.target, run_id=self.run_id, captures=self.captures(), progress=self.say("drill")
+        )
+        write_drill(open_storage(self.target.storage), drill)
+        return drill
+
+    def last_drill(self) -> DrillReport | None:
+        """Return the newest drill; None when there is none, or none that can be read (preflight says so)."""
+        with contextlib.suppress(StorageError):
+            return last_drill(open_storage(self.target.storage), self.target.name)
+        return None
+
+    def captures(self) -> bool:
+        """Whether a migration of this target would capture what is written since its backup."""
+        return False
 
     def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
         """Restore what an operator asked for; only ``accept_loss`` counts, not the recovery policy.

@@ -177,6 +177,15 @@ class FlagRevertedError(LockkeeperError):
         )
 
 
+class ObjectiveError(LockkeeperError):
+    """A recovery would take longer than the target's objective allows; ``predicted_s`` says how long."""
+
+    def __init__(self, message: str, predicted_s: float, objective_s: float) -> None:
+        self.predicted_s = predicted_s
+        self.objective_s = objective_s
+        super().__init__(message)
+
+
 class NeedsHumanError(LockkeeperError):
     """Lockkeeper stopped where going on could lose data. ``command`` is what an operator may run next."""
 

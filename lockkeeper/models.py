@@ -214,6 +214,29 @@ class RestoreReport(Fact):
     warnings: tuple[str, ...] = ()
 
 
+class DrillReport(Fact):
+    """One drill: a backup brought back from storage, and how long a recovery from it would take."""
+
+    run_id: str
+    target: str
+    backup_id: str
+    backup_made_at: datetime
+    started_at: datetime
+    database_bytes: int
+    rows: int
+    restore_s: float
+    compare_s: float
+    analyze_s: float
+    predicted_recovery_s: float
+    loss_window_s: float = Field(description="Age of what comes back; 0 where writes are captured.")
+    objective_s: float
+
+    @property
+    def within_objective(self) -> bool:
+        """Whether a recovery is predicted to be as fast as the target demands."""
+        return self.predicted_recovery_s <= self.objective_s
+
+
 class MonitorSummary(Fact):
     """What the monitor saw beside a migration."""
 
@@ -323,6 +346,7 @@ class RunReport(Fact):
     checks: tuple[Check, ...] = ()
     recovery: tuple[RecoveryAttempt, ...] = ()
     monitor: MonitorSummary | None = None
+    drill: DrillReport | None = Field(default=None, description="The newest one before the run, or its own.")
     steps: tuple[Step, ...] = ()
     error: str | None = None
     next_command: str | None = None

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from lockkeeper.errors import LockkeeperError, NeedsHumanError, RefusedError
+from lockkeeper.errors import LockkeeperError, NeedsHumanError, ObjectiveError, RefusedError
 from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
+    DrillReport,
     Outcome,
     RestoreReport,
     RunReport,
@@ -53,6 +54,10 @@ class OperationSteps(Protocol):
 
     def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
         """Restore beside, verify, swap; raises RefusedError when writes would be lost unaccepted."""
+        ...
+
+    def drill(self) -> DrillReport:
+        """Bring the newest verified backup back on the scratch server, time it, keep the figures."""
         ...
 
     def journal(self, report: RunReport) -> str | None:
@@ -107,6 +112,36 @@ def run_restore(
             note(f"writes were refused for {done.fence_s:.2f} s")
 
     return _play("restore", steps, request, play)
+
+
+def run_drill(steps: OperationSteps, request: MigrationRequest) -> RunReport:
+    """Practise the recovery from storage and hold its length against the target's objective.
+
+    Holds the migration lock, as a backup does. Changes nothing but a scratch database; ends as failed when
+    the backup does not come back, and when a recovery would take too long.
+    """
+
+    def play(record: RunRecord) -> None:
+        with steps.exclusive(), record.step("drill") as note:
+            drill = steps.drill()
+            record.update(drill=drill, backup_id=drill.backup_id)
+            note(f"{drill.rows} rows came back; a recovery would take {drill.predicted_recovery_s:.1f} s")
+        if not drill.within_objective:
+            raise too_slow(drill)
+
+    return _play("drill", steps, request, play)
+
+
+def too_slow(drill: DrillReport) -> ObjectiveError:
+    """Return the error for a recovery that would take too long, with what can be done about it."""
+    return ObjectiveError(
+        f"A recovery from storage is predicted to take {drill.predicted_recovery_s:.0f} s, the objective of "
+        f"{drill.target} is {drill.objective_s:.0f} s. With `capture=auto` the copy that is kept warm beside "
+        "the database takes over in seconds whatever the size; for a recovery from storage give the server "
+        "more cores and raise restore_jobs, or back the whole cluster up physically (docs/recovery.md).",
+        drill.predicted_recovery_s,
+        drill.objective_s,
+    )
 
 
 def _play(

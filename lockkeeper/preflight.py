@@ -15,7 +15,15 @@ from typing import Any
 from lockkeeper.alembic_project import plan_migration
 from lockkeeper.backup import restore_disk_bytes
 from lockkeeper.config import Target
-from lockkeeper.errors import AlembicProjectError, LockkeeperError, MigrationError, PreflightError
+from lockkeeper.drill import last_drill
+from lockkeeper.drill.objective import check_objective
+from lockkeeper.errors import (
+    AlembicProjectError,
+    LockkeeperError,
+    MigrationError,
+    PreflightError,
+    StorageError,
+)
 from lockkeeper.models import Check, MigrationPlan
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
@@ -108,6 +116,7 @@ def _check_database(connection: Connection, target: Target) -> list[Check]:
         *_check_transactions(connection, target, facts),
         *_check_replication(connection, target),
         *_check_validity(connection),
+        _check_objective(target, facts),
     ]
 
 
@@ -192,6 +201,14 @@ def _check_validity(connection: Connection) -> list[Check]:
     """Invalid objects from before are no reason to refuse; the migration is only blamed for new ones."""
     invalid = invalid_objects(schema_fingerprint(connection))
     return check_invalid_objects(invalid, invalid)
+
+
+def _check_objective(target: Target, facts: Facts) -> Check:
+    try:
+        drill = last_drill(open_storage(target.storage), target.name)
+    except StorageError as error:  # whether the storage can be used at all is a check of its own
+        return warned("recovery objective", f"the last drill cannot be read: {error}")
+    return check_objective(drill, facts["size_bytes"], target.policies.recovery_objective_s, target.name)
 
 
 def _check_maintenance(target: Target, run_id: str, lock_is_ours: bool) -> list[Check]:

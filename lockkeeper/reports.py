@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lockkeeper.models import CheckState, Outcome, RevisionTiming, RunReport, Step, StepState
+from lockkeeper.models import CheckState, DrillReport, Outcome, RevisionTiming, RunReport, Step, StepState
 from lockkeeper.redaction import redact
 
 HEADLINES = {
@@ -94,7 +94,18 @@ def facts(report: RunReport) -> list[tuple[str, str]]:
     ]
     if report.backup_id:
         rows.append(("Backup", report.backup_id))
+    if report.drill:
+        rows.append(("Last drill" if report.operation != "drill" else "Drill", drill_summary(report.drill)))
     return [*rows, ("Run", report.run_id)]
+
+
+def drill_summary(drill: DrillReport) -> str:
+    """Return in one line what a recovery from storage would take, and what it would lose."""
+    loses = "loses nothing" if drill.loss_window_s == 0 else "without what was written since the backup"
+    return (
+        f"{format_duration(drill.predicted_recovery_s)} to recover {format_size(drill.database_bytes)} from "
+        f"storage ({drill.started_at:%Y-%m-%d}), objective {format_duration(drill.objective_s)}, {loses}"
+    )
 
 
 def step_rows(report: RunReport) -> list[tuple[str, str, str, str]]:

@@ -24,6 +24,7 @@ from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
     Check,
+    DrillReport,
     MigrationPlan,
     MonitorSummary,
     Outcome,
@@ -54,6 +55,10 @@ class MigrationSteps(RecoverySteps, Protocol):
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """Check all that can be known beforehand; raises PreflightError, touches nothing."""
+        ...
+
+    def last_drill(self) -> DrillReport | None:
+        """Return the newest drill, for whoever decides about the migration; None when there is none."""
         ...
 
     def create_backup(self, plan: MigrationPlan) -> BackupManifest:
@@ -173,7 +178,7 @@ class _Run:
         steps, record = self.steps, self.record
         with record.step("preflight") as note:
             plan, checks = steps.preflight(self.request.revision)
-            record.update(plan=plan, checks=tuple(checks))
+            record.update(plan=plan, checks=tuple(checks), drill=steps.last_drill())
             note(f"{len(plan.steps)} revisions to apply")
         if not plan.steps:
             record.conclude(Outcome.NOTHING_TO_DO)

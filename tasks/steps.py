@@ -9,6 +9,7 @@ from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
     Check,
+    DrillReport,
     MigrationPlan,
     RestoreReport,
     RevisionTiming,
@@ -19,6 +20,7 @@ from lockkeeper.operations import OperationSteps
 from lockkeeper.proving.models import Rehearsal
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
 from tasks.backup import create_backup, expire_backups
+from tasks.drill import drill_backup, publish_trend
 from tasks.migrate import apply_migration, revert_migration
 from tasks.monitor import monitoring
 from tasks.notify import notify
@@ -30,7 +32,7 @@ from tasks.runs import Run
 from tasks.verify import verify_migration, verify_unchanged
 from tasks.verify_backup import verify_backup
 
-EXPECTED_STEPS = {"migrate": 6, "backup": 3, "restore": 2}
+EXPECTED_STEPS = {"migrate": 6, "backup": 3, "restore": 2, "drill": 1}
 """How many steps each operation has when nothing goes wrong; only progress bars rest on it."""
 
 
@@ -91,6 +93,12 @@ class OperationTasks(_RunSteps, OperationSteps):
         """See ``OperationSteps``."""
         return self._run.engine.restorable(backup_id)
 
+    def drill(self) -> DrillReport:
+        """See ``OperationSteps``; the trend becomes an artifact."""
+        done = drill_backup(*self._of_run)
+        publish_trend(*self._of_run)
+        return done
+
     def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
         """See ``OperationSteps``."""
         return put_back(*self._of_run, manifest, asked_by, accept_loss)
@@ -102,6 +110,10 @@ class MigrationTasks(_RunSteps, MigrationSteps):
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """See ``MigrationSteps``."""
         return check_preflight(*self._of_run, revision)
+
+    def last_drill(self) -> DrillReport | None:
+        """See ``MigrationSteps``."""
+        return self._run.engine.last_drill()
 
     def create_backup(self, plan: MigrationPlan) -> BackupManifest:
         """See ``MigrationSteps``."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from lockkeeper import __version__
-from lockkeeper.cli import backups, lint, migrations, stack, status, targets, test
+from lockkeeper.cli import backups, drill, lint, migrations, stack, status, targets, test
 from lockkeeper.cli.output import Result, Session, configure_logging
 from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
 from lockkeeper.redaction import redact
@@ -48,7 +48,7 @@ app = typer.Typer(
 app.add_typer(targets.app, name="target")
 for _command in (
     migrations.migrate, migrations.plan, lint.lint, status.status,
-    backups.backup, backups.backups, backups.restore, stack.up, stack.down,
+    backups.backup, backups.backups, backups.restore, drill.drill, stack.up, stack.down,
 ):  # fmt: skip
     app.command()(_command)
 app.command("test")(test.prove_revisions)

@@ -55,6 +55,12 @@ def report_of(api: SyncPrefectClient, state: State[Any]) -> str:
     return next(str(artifact.data) for artifact in artifacts if artifact.type == "markdown")
 
 
+def artifact_of(api: SyncPrefectClient, state: State[Any], key: str) -> str:
+    """The artifact that a run has left under ``key``."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
+    return next(str(one.data) for one in api.read_artifacts(artifact_filter=wanted) if one.key == key)
+
+
 def leftovers(shop: Any) -> list[str]:
     """Scratch databases and sessions that a run must not leave behind."""
     with connect(shop.url.set(database="postgres"), "tests") as connection:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from flows.backup_database import backup_database
+from flows.backup_drill import backup_drill
 from flows.restore_database import restore_database
-from tests.flows.observing import report_of, task_runs
+from tests.flows.observing import artifact_of, report_of, task_runs
 
 
 def back_up(shop, api) -> str:
@@ -60,3 +61,12 @@ def test_an_unknown_backup_is_refused(shop) -> None:
     state = restore_database(shop.name, "20200101T000000Z-aaaaaa", return_state=True)
     assert (state.is_failed(), state.name) == (True, "Refused")
     assert "20200101T000000Z-aaaaaa" in str(state.message)
+
+
+def test_a_drill_is_timed_and_its_trend_is_an_artifact(shop, api) -> None:
+    assert backup_database(shop.name, return_state=True).is_completed()
+    state = backup_drill(shop.name, return_state=True)
+    assert state.is_completed(), state.message
+    trend = artifact_of(api, state, f"drill-trend-{shop.name}")
+    assert "data:image/svg+xml;base64," in trend
+    assert "within the objective" in trend
