@@ -29,7 +29,8 @@ from lockkeeper.postgres.connection import (
     scratch_name,
 )
 
-SCRATCH, QUARANTINE, FENCED = "scratch", "quarantine", "fenced"
+SCRATCH, QUARANTINE, FENCED, WARM = "scratch", "quarantine", "fenced", "warm"
+CLONE_ATTEMPTS = 5
 TERMINATE_TIMEOUT_S = 30.0
 _POLL_INTERVAL_S = 0.05
 _SCRATCH_NAME = re.compile(r"_lk_[a-z]+_[0-9a-f]{8}$")
@@ -37,10 +38,15 @@ _OWN_SUFFIX = re.compile(r"_lk_[a-z]+_[0-9a-f]+$")
 _QUARANTINE_NAME = re.compile(r"_lk_failed_\d{14}$")
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _PROVIDERS_SINCE = 150000
+_STRATEGY_SINCE = 150000
+_OBJECT_IN_USE = "55006"
 
 
 class Note(Fact):
-    """What Lockkeeper writes into a database's comment. ``lockkeeper`` is the kind of database."""
+    """What Lockkeeper writes into a database's comment. ``lockkeeper`` is the kind of database.
+
+    ``backup_id`` and ``stage`` are those of a warm copy (``lockkeeper.recovery.standby``).
+    """
 
     lockkeeper: str
     database: str
@@ -48,6 +54,8 @@ class Note(Fact):
     created_at: datetime
     reason: str
     former_comment: str | None = None
+    backup_id: str | None = None
+    stage: str | None = None
 
     @classmethod
     def parse(cls, comment: str | None) -> Note | None:
@@ -61,7 +69,7 @@ class Note(Fact):
 
 
 class Leftover(NamedTuple):
-    """A scratch or quarantine database. ``note`` is None when its maker died before writing it."""
+    """A scratch, warm or quarantine database. ``note`` is None when its maker died before writing it."""
 
     name: str
     kind: str
@@ -127,6 +135,47 @@ def create_scratch(
             # Its data are as private as the original's, from the first row on.
             revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
             execute(connection, revoke)
+    except BaseException:
+        drop_database(connection, name)
+        raise
+    return name
+
+
+def clone_scratch(
+    connection: Connection,
+    source: str,
+    database: str,
+    purpose: str,
+    *,
+    run_id: str | None,
+    reason: str,
+) -> str:
+    """Copy the whole database ``source`` file by file and return the name of the copy, a scratch database.
+
+    Ends the sessions in ``source``: PostgreSQL copies no database that somebody is in. On 15 and later the
+    files are copied, between two checkpoints, instead of writing all of it to the write-ahead log, which a
+    replication slot would have to keep.
+
+    Raises:
+        DatabaseError: not permitted, or somebody came back into ``source`` at each of several attempts.
+    """
+    name = scratch_name(database, purpose)
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
+    if int(fetch_value(connection, "SHOW server_version_num")) >= _STRATEGY_SINCE:
+        statement += sql.SQL(" STRATEGY file_copy")
+    for attempt in range(1, CLONE_ATTEMPTS + 1):
+        terminate_sessions(connection, source)
+        try:
+            execute(connection, statement)
+            break
+        except DatabaseError as error:
+            if error.sqlstate != _OBJECT_IN_USE or attempt == CLONE_ATTEMPTS:
+                raise
+    note = Note(lockkeeper=SCRATCH, database=database, run_id=run_id, created_at=utc_now(), reason=reason)
+    try:
+        set_comment(connection, name, note.model_dump_json())
+        # Its data are as private as the original's, whatever that one grants.
+        execute(connection, sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     except BaseException:
         drop_database(connection, name)
         raise
@@ -204,7 +253,7 @@ def quarantine_name(database: str, at: datetime) -> str:
 
 
 def list_leftovers(server_url: URL, database: str | None = None) -> list[Leftover]:
-    """Return the scratch and quarantine databases of a server, those of ``database`` or all.
+    """Return the scratch, warm and quarantine databases of a server, those of ``database`` or all.
 
     A scratch database may belong to a run that is alive: whoever drops one holds the migration lock, or
     knows from the note's ``run_id`` that its run has ended.
@@ -216,7 +265,7 @@ def list_leftovers(server_url: URL, database: str | None = None) -> list[Leftove
         note = Note.parse(comment)
         kind = note.lockkeeper if note else _kind_by_name(name)
         source = note.database if note else _OWN_SUFFIX.sub("", name)
-        if kind not in (SCRATCH, QUARANTINE) or name == database:
+        if kind not in (SCRATCH, WARM, QUARANTINE) or name == database:
             continue
         if database in (None, source) or (note is None and str(database).startswith(source)):
             found.append(Leftover(name, kind, note, sessions))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lockkeeper.recovery.exchange import BeforeSwap
 from lockkeeper.recovery.leftovers import drop_scratch_databases, find_fence, lift_fence
-from lockkeeper.recovery.restore import BeforeSwap, restore_backup
+from lockkeeper.recovery.restore import restore_backup
 from lockkeeper.recovery.write_proof import FencedScene, unfenced_scene, written_since
 
 __all__ = [

@@ -11,40 +11,22 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
-
-from sqlalchemy.engine import URL
 
 from lockkeeper.backup.copy import RestoredCopy, restored_copy
 from lockkeeper.backup.manifest import note_failure, read_manifest
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.backup.verify import mark_verified, require_state, summary
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupCorruptError, ConnectionLostError, DatabaseError, PreflightError
-from lockkeeper.models import BackupManifest, BackupState, DatabaseProperties, RestoreReport, utc_now
-from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all, fetch_value
-from lockkeeper.postgres.databases import drop_database, exists, quarantine_name
-from lockkeeper.postgres.fence import fence, refuse_prepared_transactions, swap, take_name
+from lockkeeper.errors import BackupCorruptError, DatabaseError, PreflightError
+from lockkeeper.models import BackupManifest, BackupState, DatabaseProperties, RestoreReport
+from lockkeeper.postgres.connection import connect, execute, fetch_value
+from lockkeeper.postgres.fence import refuse_prepared_transactions
 from lockkeeper.postgres.properties import apply_properties
-from lockkeeper.recovery.fence_guard import guarded_fence, lift
-from lockkeeper.recovery.sequences import carry_sequences
-from lockkeeper.recovery.write_proof import FencedScene
+from lockkeeper.recovery.exchange import BeforeSwap, Exchange, Swapped, drop_quarantine, put_in_place
 from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage
 
-LOCK_TIMEOUT_MS = 15_000
-LIFT_TIMEOUT_S = 120.0
 _LOCAL_HOSTS = frozenset({None, "localhost", "127.0.0.1", "::1"})
-
-
-BeforeSwap = Callable[[FencedScene], None]
-
-
-class _Swapped(NamedTuple):
-    quarantine: str | None
-    fence_s: float
-    warnings: tuple[str, ...]
 
 
 def restore_backup(
@@ -87,7 +69,16 @@ def restore_backup(
                 manifest = mark_verified(storage, manifest, proof)
             properties = _prepare(target, manifest, copy, run_id)
             tell(Progress("swap"))
-            swapped = _put_in_place(target, copy, properties, run_id, reason, before_swap)
+            swapped = put_in_place(
+                Exchange(
+                    target,
+                    copy.url,
+                    run_id,
+                    reason,
+                    comment=properties.comment if properties else None,
+                    before_swap=before_swap,
+                )
+            )
     except BackupCorruptError as error:
         note_failure(storage, manifest, redact(str(error)))
         raise
@@ -98,13 +89,13 @@ def _report(
     target: Target,
     manifest: BackupManifest,
     warnings: list[str],
-    swapped: _Swapped,
+    swapped: Swapped,
     run_id: str,
     began: float,
 ) -> RestoreReport:
     quarantine = swapped.quarantine
     if quarantine and not target.policies.keep_quarantine:
-        quarantine = _drop_quarantine(target, quarantine, run_id, warnings)
+        quarantine = drop_quarantine(target, quarantine, run_id, warnings)
     return RestoreReport(
         backup_id=manifest.id,
         database=target.database,
@@ -144,87 +135,3 @@ def _prepare(
         with connect(target.maintenance_url, "restore", run_id=run_id) as connection:
             apply_properties(connection, copy.name, manifest.properties)
     return manifest.properties
-
-
-def _put_in_place(
-    target: Target,
-    copy: RestoredCopy,
-    properties: DatabaseProperties | None,
-    run_id: str,
-    reason: str,
-    before_swap: BeforeSwap | None,
-) -> _Swapped:
-    comment = properties.comment if properties else None
-    url = target.maintenance_url
-    with connect(url, "restore", run_id=run_id, lock_timeout_ms=LOCK_TIMEOUT_MS) as server:
-        if not exists(server, target.database):
-            take_name(server, database=target.database, copy=copy.name, comment=comment)
-            return _Swapped(None, 0.0, ())
-        warnings = _slot_warnings(server, target.database)
-        quarantine = quarantine_name(target.database, utc_now())
-        with guarded_fence(url, target.database, run_id), _fenced(target, server, run_id, reason) as fenced:
-            if before_swap:
-                before_swap(fenced.database)
-            with connect(copy.url, "sequences", run_id=run_id) as there:
-                warnings += carry_sequences(fenced.database.connection, there)
-            fenced.database.connection.close()
-            try:
-                swap(
-                    server,
-                    database=target.database,
-                    copy=copy.name,
-                    quarantine=quarantine,
-                    run_id=run_id,
-                    reason=reason,
-                    comment=comment,
-                )
-            except ConnectionLostError:
-                if not _is_swapped(url, quarantine, run_id):
-                    raise
-            fence_s = time.monotonic() - fenced.began
-    return _Swapped(quarantine, fence_s, tuple(warnings))
-
-
-class _Fenced(NamedTuple):
-    database: FencedScene
-    began: float
-
-
-@contextlib.contextmanager
-def _fenced(target: Target, server: Connection, run_id: str, reason: str) -> Iterator[_Fenced]:
-    """Close the database for the block; after an error it is open again."""
-    with connect(target.url, "proof", run_id=run_id) as helper:
-        # It must outlive whatever the server ends idle sessions for.
-        execute(helper, "SELECT pg_catalog.set_config('statement_timeout', '0', false)")
-        pid = helper.info.backend_pid
-        began = fence(server, target.database, run_id=run_id, reason=reason, keep=[pid])
-        try:
-            yield _Fenced(FencedScene(helper), began)
-        except BaseException:
-            lift(target.maintenance_url, target.database, run_id, LIFT_TIMEOUT_S)
-            raise
-
-
-def _is_swapped(maintenance_url: URL, quarantine: str, run_id: str) -> bool:
-    """Whether a commit whose answer was lost has happened; the quarantine's name is this swap's alone."""
-    with connect(maintenance_url, "restore", run_id=run_id) as connection:
-        return exists(connection, quarantine)
-
-
-def _slot_warnings(server: Connection, database: str) -> list[str]:
-    query = "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = %s ORDER BY 1"
-    return [
-        f"logical replication slot {name} stays with the quarantined database and keeps WAL: make a new one "
-        "for its consumer and drop this one"
-        for (name,) in fetch_all(server, query, (database,))
-    ]
-
-
-def _drop_quarantine(target: Target, quarantine: str, run_id: str, warnings: list[str]) -> str | None:
-    try:
-        with connect(target.maintenance_url, "restore", run_id=run_id) as connection:
-            drop_database(connection, quarantine)
-    except DatabaseError as error:
-        warnings.append(f"database {quarantine} could not be dropped: {error}")
-        return quarantine
-    return None

@@ -288,7 +288,7 @@ RESTORE_AND_DIE = """
 import os, signal, sys
 from lockkeeper.config import Target
 from lockkeeper.recovery import restore_backup
-import lockkeeper.recovery.restore as restore
+import lockkeeper.recovery.exchange as exchange
 
 target = Target.model_validate_json(sys.stdin.read())
 point, backup_id = sys.argv[1:]
@@ -299,11 +299,11 @@ def progress(how_far):
         die()
 
 if point == "after swap":
-    original = restore.swap
+    original = exchange.swap
     def swap_and_die(*arguments, **named):
         original(*arguments, **named)
         die()
-    restore.swap = swap_and_die
+    exchange.swap = swap_and_die
 restore_backup(target, backup_id, run_id="r-killed", reason="test", progress=progress,
                before_swap=die if point == "fence" else None)
 """
