@@ -278,11 +278,14 @@ class Outcome(str, Enum):
     UNCHANGED = "failed, database unchanged"
     RECOVERED = "failed and recovered"
     NEEDS_HUMAN = "needs a human"
+    WAITING = "waits for approval"
+    REJECTED = "rejected"
+    ABORTED = "aborted, everything is as before"
 
     @property
     def exit_code(self) -> int:
         """The command line's exit code for this outcome."""
-        if self in (Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO):
+        if self in (Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO, Outcome.WAITING):
             return 0
         return {Outcome.REFUSED: 2, Outcome.NEEDS_HUMAN: 3}.get(self, 1)
 

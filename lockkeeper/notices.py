@@ -24,6 +24,9 @@ _SYMBOLS = {
     Outcome.UNCHANGED: ":x:",
     Outcome.RECOVERED: ":leftwards_arrow_with_hook:",
     Outcome.NEEDS_HUMAN: ":rotating_light:",
+    Outcome.WAITING: ":raised_hand:",
+    Outcome.REJECTED: ":no_entry_sign:",
+    Outcome.ABORTED: ":leftwards_arrow_with_hook:",
     None: ":hourglass_flowing_sand:",
 }
 

@@ -26,6 +26,9 @@ HEADLINES = {
     Outcome.UNCHANGED: "failed, the database is unchanged",
     Outcome.RECOVERED: "failed and was recovered, the database is as before",
     Outcome.NEEDS_HUMAN: "needs a human",
+    Outcome.WAITING: "waits for approval",
+    Outcome.REJECTED: "was rejected, it stays where it is",
+    Outcome.ABORTED: "was aborted, everything is as before",
     None: "still running",
 }
 STYLES = {
@@ -33,6 +36,7 @@ STYLES = {
     Outcome.NOTHING_TO_DO: "green",
     Outcome.REFUSED: "yellow",
     Outcome.NEEDS_HUMAN: "bold red",
+    Outcome.WAITING: "blue",
     None: "blue",
 }
 _STEP_STYLES = {StepState.DONE: "green", StepState.FAILED: "red", StepState.RUNNING: "blue"}

@@ -21,6 +21,8 @@ _NAMES = {
     Outcome.UNCHANGED: "Unchanged",
     Outcome.RECOVERED: "Recovered",
     Outcome.NEEDS_HUMAN: "NeedsHuman",
+    Outcome.REJECTED: "Rejected",
+    Outcome.ABORTED: "Aborted",
 }
 
 
