@@ -15,12 +15,14 @@ from lockkeeper.alembic_project.commands import (
     plan_migration,
     upgrade,
 )
+from lockkeeper.alembic_project.conversation import OwnMarks
 from lockkeeper.alembic_project.session import AlembicSession
 from lockkeeper.alembic_project.walk import MigrationEvent
 
 __all__ = [
     "AlembicSession",
     "MigrationEvent",
+    "OwnMarks",
     "current_revisions",
     "downgrade",
     "history",

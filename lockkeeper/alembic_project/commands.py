@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import URL
 
+from lockkeeper.alembic_project.conversation import OwnMarks
 from lockkeeper.alembic_project.session import AlembicSession
 from lockkeeper.alembic_project.walk import Listener
 from lockkeeper.config import AlembicSettings, Policies
@@ -72,6 +73,7 @@ def upgrade(
     *,
     policies: Policies,
     run_id: str,
+    marks: OwnMarks | None = None,
     on_event: Listener | None = None,
 ) -> list[RevisionTiming]:
     """Apply the plan. Not to be run twice at a time on one database: hold the migration lock.
@@ -86,7 +88,9 @@ def upgrade(
         AlembicProjectError: nothing was run: env.py connects elsewhere, or the database is not (any more)
             where the plan begins.
     """
-    with AlembicSession(settings, url, role="migrate", run_id=run_id, policies=policies) as session:
+    with AlembicSession(
+        settings, url, role="migrate", run_id=run_id, policies=policies, marks=marks
+    ) as session:
         return session.upgrade(plan, on_event=on_event)
 
 
@@ -97,6 +101,7 @@ def downgrade(
     *,
     policies: Policies,
     run_id: str,
+    marks: OwnMarks | None = None,
     on_event: Listener | None = None,
     drop_version_table: bool = False,
 ) -> list[RevisionTiming]:
@@ -108,6 +113,7 @@ def downgrade(
         to: the content to return to; () is before the first revision.
         policies: time-outs and retries, as for ``upgrade``.
         run_id: the run that it belongs to.
+        marks: how the sessions mark what they write as the migration's own.
         on_event: told of every step.
         drop_version_table: drop the version table when it ends up empty (``not plan.version_table_exists``).
 
@@ -116,5 +122,7 @@ def downgrade(
             only raises) is found before anything is run.
         AlembicProjectError: no downgrade leads to ``to``.
     """
-    with AlembicSession(settings, url, role="migrate", run_id=run_id, policies=policies) as session:
+    with AlembicSession(
+        settings, url, role="migrate", run_id=run_id, policies=policies, marks=marks
+    ) as session:
         return session.downgrade(to, on_event=on_event, drop_version_table=drop_version_table)

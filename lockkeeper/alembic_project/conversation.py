@@ -57,6 +57,19 @@ class ChildFailure(LockkeeperError):
         return self.facts.get("sqlstate")
 
 
+class OwnMarks(NamedTuple):
+    """SQL by which a migration marks what it writes as its own, for whoever reads the write-ahead log.
+
+    Attributes:
+        sessions: alternatives for a new session, tried in order until one succeeds: two sessions that are
+            open at the same time cannot carry the same replication origin.
+        transaction: run at the beginning of every transaction; None where the session's mark is enough.
+    """
+
+    sessions: tuple[tuple[str, ...], ...] = ()
+    transaction: str | None = None
+
+
 class Reply(NamedTuple):
     """The answer to one request, with what the revision wrote to each table."""
 
@@ -73,6 +86,7 @@ class ProjectProcess:
         role: part of the sessions' ``application_name``: ``migrate`` may change things, others only read.
         run_id: the run that it belongs to.
         policies: ``lock_timeout_ms`` and ``statement_timeout_ms`` of every session that it opens.
+        marks: how sessions that may write mark what they write.
 
     Raises:
         AlembicProjectError: the project cannot be loaded.
@@ -87,7 +101,9 @@ class ProjectProcess:
         role: str = "plan",
         run_id: str | None = None,
         policies: Policies | None = None,
+        marks: OwnMarks | None = None,
     ) -> None:
+        self.marks = marks or OwnMarks()
         self.settings = settings
         self.url = url
         self.name = application_name(role, run_id or os.urandom(4).hex())
@@ -189,6 +205,8 @@ class ProjectProcess:
             "writes_sql": named_query("own_writes", PACKAGE),
             "can_flush": can_flush,
             "counts_writes": counts,
+            "own_sessions": self.marks.sessions,
+            "own_transaction": self.marks.transaction,
             "session_settings": {**self._timeouts(), "application_name": self.name},
         }
 

@@ -142,7 +142,7 @@ def _fenced(exchange: Exchange, server: Connection) -> Iterator[_Fenced]:
 def _slot_warnings(server: Connection, database: str) -> list[str]:
     query = (
         "SELECT slot_name FROM pg_catalog.pg_replication_slots "
-        "WHERE database = %s AND NOT starts_with(slot_name, 'lk_') ORDER BY 1"
+        "WHERE database = %s AND NOT starts_with(slot_name, 'lockkeeper_') ORDER BY 1"
     )
     return [
         f"logical replication slot {name} stays with the quarantined database and keeps WAL: make a new one "

@@ -4,6 +4,8 @@
 * ``lock_timeout``, ``statement_timeout`` and ``application_name`` are set on the session by SQL when it is
   opened, so they hold whatever the driver, and are committed, so that a rollback does not undo them.
 * ``client_connection_check_interval`` (14 and later) makes the server end a statement whose client is gone.
+* Sessions that may write mark what they write as the migration's own (``own_sessions``), so that whoever
+  reads the write-ahead log can tell it from the application's; a session that cannot does not migrate.
 * Before each COMMIT the parent is told the transaction's id: should this process or the connection die, the
   parent can still ask the server what became of it.
 """
@@ -18,8 +20,8 @@ from .channel import Channel
 from .failures import WrongDatabaseError
 from .statements import ends_transaction, is_ddl, is_harmless, undone_on_error, writes_no_row
 
-IDENTITY, FAILURE, OUTSIDE, PENDING = (
-    f"lockkeeper_{name}" for name in ("id", "failure", "outside", "pending")
+IDENTITY, FAILURE, OUTSIDE, PENDING, MARKED = (
+    f"lockkeeper_{name}" for name in ("id", "failure", "outside", "pending", "marked")
 )
 SHOWN_CHARACTERS = 200
 IDENTIFYING_FIELDS = 3
@@ -67,6 +69,7 @@ class Connections:
         event.listen(Engine, "handle_error", self._on_error)
         event.listen(Engine, "commit", self._before_commit)
         event.listen(Engine, "rollback", self._before_rollback)
+        event.listen(Engine, "rollback_savepoint", self._on_rollback_to_savepoint)
 
     def _on_engine_connect(self, connection: Any, *_branch: Any) -> None:
         self._engines.add(connection.engine)
@@ -107,6 +110,23 @@ class Connections:
         connection.commit()
         if ours:
             self._notice_lost_clients(connection)
+            if not self.read_only:
+                self._mark_session(connection)
+
+    def _mark_session(self, connection: Any) -> None:
+        """Mark what the session will write; raises when none of the alternatives succeeds."""
+        failure: Optional[Exception] = None
+        for statements in self._opening["own_sessions"]:
+            try:
+                for statement in statements:
+                    _run(connection, statement)
+                connection.commit()
+                return
+            except Exception as error:  # another session of ours carries this mark
+                connection.rollback()
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _notice_lost_clients(self, connection: Any) -> None:
         """Older servers and some platforms lack the setting: do without it there."""
@@ -145,11 +165,24 @@ class Connections:
             if ends_transaction(statement):
                 self._before_commit(connection)
                 connection.info[OUTSIDE] = True
+                connection.info[MARKED] = False
             elif self._outside_transaction(connection) and not is_harmless(statement):
                 if not writes_no_row(statement):
                     self.attempt.writes_complete = False  # its own transaction is over before it can be asked
                 self._channel.send("autocommit", statement=statement[:SHOWN_CHARACTERS])
+            elif not is_harmless(statement):
+                self._mark_transaction(connection)
         return statement, parameters
+
+    def _mark_transaction(self, connection: Any) -> None:
+        """Mark the transaction before its first statement that may write."""
+        mark = self._opening["own_transaction"]
+        if mark and not connection.info.get(MARKED):
+            _run(connection.connection, mark)
+            connection.info[MARKED] = True
+
+    def _on_rollback_to_savepoint(self, connection: Any, _name: str, _context: Any) -> None:
+        connection.info[MARKED] = False
 
     def _on_error(self, context: Any) -> None:
         connection, statement = context.connection, context.statement
@@ -162,6 +195,7 @@ class Connections:
         attempt = self.attempt
         if attempt is None or not self._is_ours(connection):
             return
+        connection.info[MARKED] = False
         if self._outside_transaction(connection):
             connection.info[OUTSIDE] = False
         else:
@@ -174,7 +208,7 @@ class Connections:
         attempt.versions_committed = attempt.versions_written
 
     def _before_rollback(self, connection: Any) -> None:
-        connection.info[OUTSIDE] = False
+        connection.info[OUTSIDE] = connection.info[MARKED] = False
 
     def _is_ours(self, connection: Any) -> bool:
         identity = connection.info.get(IDENTITY) or []
