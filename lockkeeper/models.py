@@ -6,18 +6,15 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lockkeeper.fact import Fact as Fact
+from lockkeeper.measured import RevisionCost
 
 
 def utc_now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(timezone.utc)
-
-
-class Fact(BaseModel):
-    """Base of everything that is written to storage or reports."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CheckState(str, Enum):
@@ -83,6 +80,8 @@ class RevisionTiming(Fact):
     attempts: int = 1
     lock_timeouts: int = 0
     rehearsed_s: float | None = Field(default=None, description="How long it took in the rehearsal.")
+    cost: RevisionCost | None = Field(default=None, description="None when it could not be measured.")
+    rehearsed_cost: RevisionCost | None = None
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None,
         description=(

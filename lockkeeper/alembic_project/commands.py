@@ -10,7 +10,11 @@ from lockkeeper.alembic_project.conversation import OwnMarks
 from lockkeeper.alembic_project.session import AlembicSession
 from lockkeeper.alembic_project.walk import Listener
 from lockkeeper.config import AlembicSettings, Policies
+from lockkeeper.costs import CostMeter
 from lockkeeper.models import MigrationPlan, Revision, RevisionTiming
+
+PRODUCTION_SAMPLE_INTERVAL_S = 0.05
+"""How often the locks are looked at there while a statement runs outside of any transaction."""
 
 
 def plan_migration(
@@ -91,6 +95,7 @@ def upgrade(
     with AlembicSession(
         settings, url, role="migrate", run_id=run_id, policies=policies, marks=marks
     ) as session:
+        session.meter = CostMeter(url, run_id, sample_interval_s=PRODUCTION_SAMPLE_INTERVAL_S)
         return session.upgrade(plan, on_event=on_event)
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.alembic_project.outcome import end_sessions
 from lockkeeper.config import AlembicSettings, Policies
+from lockkeeper.costs import CostMeter
 from lockkeeper.errors import AlembicProjectError, ConnectionLostError, DatabaseError, LockkeeperError
 from lockkeeper.postgres.connection import application_name, connect, fetch_one, named_query
 from lockkeeper.process import RunningProgram, running
@@ -71,10 +72,11 @@ class OwnMarks(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The answer to one request, with what the revision wrote to each table."""
+    """The answer to one request, with what the revision wrote to each table and what it cost."""
 
     value: Facts
     writes: dict[str, tuple[int, int, int]] | None
+    cost: Facts
 
 
 class ProjectProcess:
@@ -87,6 +89,10 @@ class ProjectProcess:
         run_id: the run that it belongs to.
         policies: ``lock_timeout_ms`` and ``statement_timeout_ms`` of every session that it opens.
         marks: how sessions that may write mark what they write.
+
+    Attributes:
+        meter: measures what each upgrade costs; None to leave that.
+        recorded: gets revision -> the statements that it sent (text, in_transaction); None to leave that.
 
     Raises:
         AlembicProjectError: the project cannot be loaded.
@@ -109,6 +115,8 @@ class ProjectProcess:
         self.name = application_name(role, run_id or os.urandom(4).hex())
         self.policies = policies or Policies()
         self.backends: list[str] = []
+        self.meter: CostMeter | None = None
+        self.recorded: dict[str, list[Facts]] | None = None
         self._stack = contextlib.ExitStack()
         self._buffer = b""
         self._busy = False
@@ -203,6 +211,8 @@ class ProjectProcess:
             "identity": self._identity(),
             "identity_sql": named_query("identity", PACKAGE),
             "writes_sql": named_query("own_writes", PACKAGE),
+            "locks_sql": named_query("own_locks", PACKAGE),
+            "scans_sql": named_query("own_scans", PACKAGE),
             "can_flush": can_flush,
             "counts_writes": counts,
             "own_sessions": self.marks.sessions,
@@ -253,13 +263,13 @@ class ProjectProcess:
                 self.backends.append(event["backend"])
             elif event["event"] in ("done", "error"):
                 self._busy = False
-                writes = event.pop("writes", None)
+                writes, cost = event.pop("writes", None), event.pop("cost", {})
                 if writes is not None:
                     writes = {table: tuple(counts) for table, counts in writes.items()}
                 if event["event"] == "error":
                     redacted = {k: redact(v) if isinstance(v, str) else v for k, v in event.items()}
                     raise ChildFailure({**redacted, "writes": writes})
-                return Reply(event["value"], writes)
+                return Reply(event["value"], writes, cost)
             if listener is not None:
                 listener(event)
 

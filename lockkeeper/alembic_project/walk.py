@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -10,9 +11,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lockkeeper.alembic_project.conversation import ChildFailure, ProjectProcess, wrong_database_message
+from lockkeeper.alembic_project.conversation import (
+    ChildFailure,
+    Facts,
+    ProjectProcess,
+    Reply,
+    wrong_database_message,
+)
 from lockkeeper.alembic_project.outcome import Commits
 from lockkeeper.errors import AlembicProjectError, MigrationError
+from lockkeeper.measured import RevisionCost
 from lockkeeper.models import Fact, Revision, RevisionTiming
 
 LOCK_NOT_AVAILABLE = "55P03"
@@ -77,11 +85,7 @@ class Walk:
             attempt += 1
             commits = Commits()
             try:
-                reply = self.process.request(
-                    "step",
-                    revision=step.id, heads=heads, downgrade=self.downgrade,
-                    deadline=deadline, listener=commits,
-                )  # fmt: skip
+                reply, cost = self._measured(step, heads, commits, deadline)
             except ChildFailure as failure:
                 delay = self._pause(failure, commits, attempt, deadline)
                 if delay is None:
@@ -96,9 +100,33 @@ class Walk:
             attempts=attempt,
             lock_timeouts=attempt - 1,
             own_writes=reply.writes,
+            cost=cost,
         )
+        if self.process.recorded is not None and reply.cost.get("statements") is not None:
+            self.process.recorded.setdefault(step.id, reply.cost["statements"])
         self._tell("finished", step, attempt=attempt, duration_s=timing.duration_s, own_writes=reply.writes)
         return timing
+
+    def _measured(
+        self, step: Revision, heads: list[str], commits: Commits, deadline: float
+    ) -> tuple[Reply, RevisionCost | None]:
+        """Make one attempt; what it costs is known only where the process has a meter."""
+        meter = None if self.downgrade else self.process.meter
+        with contextlib.ExitStack() as stack:
+            measurement = stack.enter_context(meter.measuring(self.process.backends)) if meter else None
+
+            def listen(event: Facts) -> None:
+                commits(event)
+                if measurement is not None:
+                    measurement(event)
+
+            reply = self.process.request(
+                "step",
+                revision=step.id, heads=heads, downgrade=self.downgrade,
+                record=self.process.recorded is not None and not self.downgrade,
+                deadline=deadline, listener=listen,
+            )  # fmt: skip
+        return reply, meter.cost(measurement, reply.cost) if meter else None
 
     def _pause(self, failure: ChildFailure, commits: Commits, attempt: int, deadline: float) -> float | None:
         """How long to wait before the next attempt (exponential, full jitter), or None when there is none."""

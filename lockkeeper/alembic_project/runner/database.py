@@ -18,6 +18,7 @@ from sqlalchemy.pool import Pool
 
 from .channel import Channel
 from .failures import WrongDatabaseError
+from .measuring import Cost
 from .statements import ends_transaction, is_ddl, is_harmless, undone_on_error, writes_no_row
 
 IDENTITY, FAILURE, OUTSIDE, PENDING, MARKED = (
@@ -58,6 +59,7 @@ class Connections:
         self.expected: List[str] = opening["identity"]
         self.read_only = True
         self.attempt: Optional[Attempt] = None
+        self.cost: Optional[Cost] = None
         self.foreign: Optional[str] = None
         self._engines: Set[Any] = set()
 
@@ -66,13 +68,35 @@ class Connections:
         event.listen(Pool, "connect", self._on_connect)
         event.listen(Engine, "engine_connect", self._on_engine_connect)
         event.listen(Engine, "before_cursor_execute", self._before_execute, retval=True)
+        event.listen(Engine, "after_cursor_execute", self._after_execute)
         event.listen(Engine, "handle_error", self._on_error)
         event.listen(Engine, "commit", self._before_commit)
         event.listen(Engine, "rollback", self._before_rollback)
         event.listen(Engine, "rollback_savepoint", self._on_rollback_to_savepoint)
+        event.listen(Pool, "checkin", self._on_checkin)
 
     def _on_engine_connect(self, connection: Any, *_branch: Any) -> None:
         self._engines.add(connection.engine)
+        self._notice_end_of_commits(connection.dialect)
+
+    def _notice_end_of_commits(self, dialect: Any) -> None:
+        """SQLAlchemy has an event before COMMIT only, but locks are held until it returns."""
+        original = dialect.do_commit
+        if getattr(original, "lockkeeper", False):
+            return
+
+        def do_commit(pooled: Any) -> None:
+            original(pooled)
+            info = getattr(pooled, "info", None)
+            if self.cost is not None and isinstance(info, dict):
+                self.cost.let_go(info)
+
+        do_commit.lockkeeper = True  # type: ignore[attr-defined]
+        dialect.do_commit = do_commit
+
+    def _on_checkin(self, _connection: Any, record: Any) -> None:
+        if self.cost is not None and record is not None:
+            self.cost.let_go(record.info)
 
     def forget_pooled(self) -> None:
         """Empty the pools of engines that outlive env.py, as an application's own engine does.
@@ -162,6 +186,8 @@ class Connections:
             # env.py often creates the version table's schema: to read, it need not be there.
             return ("SELECT 1", ()) if is_ddl(statement) else (statement, parameters)
         if self.attempt is not None and self._is_ours(connection):
+            if self.cost is not None:
+                self.cost.begins(connection.info, statement, not self._outside_transaction(connection))
             if ends_transaction(statement):
                 self._before_commit(connection)
                 connection.info[OUTSIDE] = True
@@ -184,11 +210,33 @@ class Connections:
     def _on_rollback_to_savepoint(self, connection: Any, _name: str, _context: Any) -> None:
         connection.info[MARKED] = False
 
+    def _after_execute(
+        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        if self.cost is None or self.attempt is None or self.read_only or not self._is_ours(connection):
+            return
+        if ends_transaction(statement):
+            self.cost.let_go(connection.info)
+            return
+        if not self._outside_transaction(connection):
+            self.cost.ended(connection.connection, connection.info, statement)
+        elif not is_harmless(statement):
+            self._outside_ended(statement)
+
+    def _outside_ended(self, statement: str) -> None:
+        if self.cost is not None:
+            self.cost.ended_outside(statement)
+            self._channel.send("autocommit_ended")
+
     def _on_error(self, context: Any) -> None:
         connection, statement = context.connection, context.statement
         if self.attempt is None or connection is None or not statement or self.read_only:
             return
-        if self._outside_transaction(connection) and undone_on_error(statement):
+        if not self._outside_transaction(connection):
+            return
+        if not is_harmless(statement):
+            self._outside_ended(statement)
+        if undone_on_error(statement):
             self._channel.send("autocommit_undone", statement=statement[:SHOWN_CHARACTERS])
 
     def _before_commit(self, connection: Any) -> None:
@@ -200,6 +248,8 @@ class Connections:
             connection.info[OUTSIDE] = False
         else:
             raw = connection.connection
+            if self.cost is not None:
+                self.cost.committing(raw, connection.info)
             xid = _first(raw, _XID)[0]
             if xid is not None:
                 self._count_writes(raw, connection.info, attempt)
@@ -209,6 +259,8 @@ class Connections:
 
     def _before_rollback(self, connection: Any) -> None:
         connection.info[OUTSIDE] = connection.info[MARKED] = False
+        if self.cost is not None:
+            self.cost.let_go(connection.info)
 
     def _is_ours(self, connection: Any) -> bool:
         identity = connection.info.get(IDENTITY) or []

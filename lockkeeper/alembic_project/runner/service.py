@@ -11,6 +11,7 @@ from . import differences, history
 from .channel import Channel
 from .database import Attempt, Connections
 from .failures import RunnerError, StaleError, UncommittedError, WrongDatabaseError, describe
+from .measuring import Cost
 from .project import Project
 
 Reply = Dict[str, Any]
@@ -21,6 +22,7 @@ class Service:
 
     def __init__(self, opening: Dict[str, Any], channel: Channel) -> None:
         self._connections = Connections(opening, channel)
+        self._cost_sql = opening["locks_sql"], opening["scans_sql"]
         self._connections.install()
         self._reader: Optional[Callable[[Any], None]] = None
         self._prepared: Optional[List[Reply]] = None
@@ -173,9 +175,13 @@ class Service:
             self._prepared = None
         return {"version_tables": [each["version_table"] for each in seen], "runs": self._runs}
 
-    def do_step(self, revision: str, heads: List[str], downgrade: bool) -> Reply:
-        """Apply or revert one revision; the version table must hold ``heads``."""
+    def do_step(self, revision: str, heads: List[str], downgrade: bool, record: bool = False) -> Reply:
+        """Apply or revert one revision; the version table must hold ``heads``.
+
+        ``record`` keeps the text of its statements.
+        """
         attempt = Attempt()
+        self.last_cost = self._connections.cost = Cost(*self._cost_sql, record)
         self._connections.read_only, self._connections.attempt = False, attempt
         started = time.monotonic()
 
@@ -195,6 +201,7 @@ class Service:
             raise
         finally:
             self.last_attempt = attempt
+            self._connections.cost = None
         self._connections.attempt = None
         if not self._runs or not attempt.versions_written:
             raise RunnerError("env.py did not call context.run_migrations(), so the revision was not run.")
@@ -206,6 +213,7 @@ class Service:
         return {"duration_s": time.monotonic() - started}
 
     last_attempt: Optional[Attempt] = None
+    last_cost: Optional[Cost] = None
 
 
 def _version_table(context: Any) -> Reply:
@@ -233,12 +241,12 @@ def serve(events_fd: int) -> None:
                 service = Service(request, channel)
                 reply: Reply = {}
             else:
-                service.last_attempt = None
+                service.last_attempt = service.last_cost = None
                 reply = service.answer(request)
         except BaseException as error:  # env.py may call sys.exit()
-            channel.send("error", **_failure(error, service), **_writes(service))
+            channel.send("error", **_failure(error, service), **_attempted(service))
         else:
-            channel.send("done", value=reply, **_writes(service))
+            channel.send("done", value=reply, **_attempted(service))
 
 
 def _failure(error: BaseException, service: Optional[Service]) -> Reply:
@@ -251,8 +259,10 @@ def _failure(error: BaseException, service: Optional[Service]) -> Reply:
     return facts
 
 
-def _writes(service: Optional[Service]) -> Reply:
+def _attempted(service: Optional[Service]) -> Reply:
     attempt = service.last_attempt if service else None
-    if attempt is None or not attempt.writes_complete:
-        return {}
-    return {"writes": attempt.writes}
+    cost = service.last_cost if service else None
+    told: Reply = {} if cost is None else {"cost": cost.facts}
+    if attempt is not None and attempt.writes_complete:
+        told["writes"] = attempt.writes
+    return told

@@ -18,6 +18,7 @@ _WRITES_NO_ROW = re.compile(
     r"|ALTER\s+TABLE\s.*\sVALIDATE\s+CONSTRAINT)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_PLAIN_DML = re.compile(r"^\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|VALUES)\b", re.IGNORECASE)
 _DDL = re.compile(r"^\s*(?:CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|LOCK)\b", re.IGNORECASE)
 
 
@@ -50,6 +51,12 @@ def writes_no_row(statement: str) -> bool:
     """Whether the statement certainly leaves every row of every table as it is."""
     bare = _bare(statement).strip().rstrip(";")
     return ";" not in bare and bool(_WRITES_NO_ROW.match(bare))
+
+
+def is_plain_dml(statement: str) -> bool:
+    """Whether the text is one statement on rows, which by itself takes no strong lock on a table."""
+    bare = _bare(statement).strip().rstrip(";")
+    return ";" not in bare and bool(_PLAIN_DML.match(bare))
 
 
 def is_ddl(statement: str) -> bool:
