@@ -6,14 +6,10 @@ catalogues, no object made but one probe in the storage, which is removed.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lockkeeper.alembic_project import plan_migration
-from lockkeeper.backup import restore_disk_bytes
 from lockkeeper.config import Target
 from lockkeeper.drill import last_drill
 from lockkeeper.drill.objective import check_objective
@@ -27,7 +23,7 @@ from lockkeeper.errors import (
 from lockkeeper.models import Check, MigrationPlan
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
-from lockkeeper.postgres.databases import list_leftovers
+from lockkeeper.postgres.databases import free_disk_bytes, list_leftovers
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.postgres.locks import lock_holder
 from lockkeeper.storage import open_storage
@@ -112,7 +108,7 @@ def _check_database(connection: Connection, target: Target) -> list[Check]:
         *_check_server(facts),
         *_check_privileges(connection, facts),
         *_check_clients(target, facts),
-        *_check_disk(target, facts),
+        *_check_disk(connection, target, facts),
         *_check_transactions(connection, target, facts),
         *_check_replication(connection, target),
         *_check_validity(connection),
@@ -156,13 +152,21 @@ def _check_clients(target: Target, facts: Facts) -> list[Check]:
     return [passed("client programs", f"pg_dump and pg_restore {programs.version}")]
 
 
-def _check_disk(target: Target, facts: Facts) -> list[Check]:
-    folder = Path(tempfile.gettempdir())
-    free, needed = shutil.disk_usage(folder).free, restore_disk_bytes(facts["size_bytes"])
-    sizes = f"{free / 2**20:.0f} MiB are free in {folder}, a parallel restore takes {needed / 2**20:.0f} MiB"
-    if free < needed:
-        return [warned("local disk", f"{sizes}: restores will stream with one job, which is slower")]
-    return [passed("local disk", sizes)]
+def _check_disk(connection: Connection, target: Target, facts: Facts) -> list[Check]:
+    """Compare with the target's own server; that of another scratch server is seen when it is full."""
+    if target.scratch_url is not None:
+        return []
+    free, needed = free_disk_bytes(connection, target.maintenance_url), facts["size_bytes"]
+    if free is None:
+        return [
+            passed("disk", f"not visible from here; the proof takes {needed / 2**20:.0f} MiB on the server")
+        ]
+    sizes = f"{free / 2**20:.0f} MiB are free on the server, the proof takes {needed / 2**20:.0f} MiB"
+    return (
+        [failed("disk", f"{sizes}. Free some, or name a scratch server")]
+        if free < needed
+        else [passed("disk", sizes)]
+    )
 
 
 def _check_transactions(connection: Connection, target: Target, facts: Facts) -> list[Check]:

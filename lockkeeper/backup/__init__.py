@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lockkeeper.backup.archive import restore_disk_bytes
 from lockkeeper.backup.create import create_backup
 from lockkeeper.backup.manifest import latest_verified, list_backups, load_manifest
 from lockkeeper.backup.progress import Progress, ProgressCallback
@@ -17,6 +16,5 @@ __all__ = [
     "latest_verified",
     "list_backups",
     "load_manifest",
-    "restore_disk_bytes",
     "verify_backup",
 ]

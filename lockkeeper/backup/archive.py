@@ -1,47 +1,42 @@
-"""A stored dump on its way back into a database: checked while it is read, restored in parallel if it can be.
+"""A stored dump on its way back into a database, in parallel, without a copy of it on the local disk.
 
-pg_restore's parallel jobs need a seekable archive, so the dump is decompressed into a temporary file that
-has no name (it is gone when its process is) where the local disk has room, and otherwise streamed through
-one job's stdin. In a file, nothing is restored before size and checksum are proven.
+pg_restore's own parallel jobs want the whole archive in a seekable file. Here the archive is streamed:
+its head, the table of contents, is kept in a temporary file without a name, from which pg_restore makes
+what comes before the data (tables) and, in parallel, what comes after them (indexes, constraints,
+triggers). The data between run from storage through the decompressor and pg_restore, which makes a script
+of them, into several COPY at once. Size and checksum are proven before an index is built.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import IO, NamedTuple
+import threading
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import IO, Literal, NamedTuple
 
 import zstandard
 from sqlalchemy.engine import URL
 
-from lockkeeper.backup.archive_index import write_offsets
 from lockkeeper.backup.dump import client_environment
+from lockkeeper.backup.parallel_copy import run_parts
 from lockkeeper.backup.progress import ProgressCallback, counted
 from lockkeeper.backup.read_ahead import read_ahead
-from lockkeeper.errors import BackupCorruptError, BackupError, ProgramError
+from lockkeeper.backup.script import PIECE_BYTES, script_parts
+from lockkeeper.errors import BackupCorruptError, BackupError, DatabaseError, ProgramError
 from lockkeeper.models import BackupManifest
 from lockkeeper.postgres.clients import ClientPrograms
-from lockkeeper.process import running
+from lockkeeper.process import RunningProgram, running
 from lockkeeper.storage import Storage
 
-LOCAL_RESERVE_BYTES = 256 * 1024 * 1024
 RESTORE_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=128MB"
 """Settings of the restoring sessions: a copy is worth nothing before its end, no commit must be durable."""
 _LINUX = sys.platform == "linux"
-
-
-def restore_disk_bytes(database_bytes: int) -> int:
-    """Return the local disk space in bytes that a parallel restore of a database wants, at most or so.
-
-    The uncompressed archive has no indexes, but values are wider as text. Without the room a restore
-    streams with one job, which is slower.
-    """
-    return database_bytes + database_bytes // 4 + LOCAL_RESERVE_BYTES
 
 
 class RestoreOptions(NamedTuple):
@@ -60,18 +55,20 @@ def conninfo_database(database: str) -> str:
 
 def pg_restore_cmd(
     programs: ClientPrograms,
+    section: Literal["pre-data", "post-data"],
     database: str,
     options: RestoreOptions,
-    archive: str | None = None,
+    archive: str,
     use_list: str | None = None,
 ) -> list[str]:
-    """Return the argv of pg_restore from the file ``archive``, or (None) from its stdin.
+    """Return the argv of pg_restore of one section, of which the file ``archive`` needs only the head.
 
     Subscriptions are left out: a copy that subscribed would take its original's changes away.
     """
     argv = [
         str(programs.pg_restore),
         "--format=custom",
+        f"--section={section}",
         "--exit-on-error",
         "--no-password",
         "--no-subscriptions",
@@ -81,9 +78,14 @@ def pg_restore_cmd(
         argv.append("--no-tablespaces")
     if use_list is not None:
         argv.append(f"--use-list={use_list}")
-    if archive is not None:
-        argv += [f"--jobs={options.jobs}", archive]
-    return argv
+    if section == "post-data":
+        argv.append(f"--jobs={options.jobs}")
+    return [*argv, archive]
+
+
+def pg_restore_script_cmd(programs: ClientPrograms) -> list[str]:
+    """Return the argv that turns the data of an archive on stdin into a script on stdout."""
+    return [str(programs.pg_restore), "--format=custom", "--section=data", "--file=-"]
 
 
 def pg_restore_list_cmd(programs: ClientPrograms, archive: str) -> list[str]:
@@ -170,95 +172,153 @@ def restore_archive(
 
     Raises:
         BackupCorruptError: what is stored is not what the manifest says.
-        BackupError: the archive is intact, but PostgreSQL or the local disk did not take it.
+        BackupError: the archive is intact, but PostgreSQL did not take it.
         StorageError: storage failed.
     """
     environment = client_environment(url, "restore", run_id)
-    environment["PGOPTIONS"] = f"{environment.get('PGOPTIONS', '')} {RESTORE_OPTIONS}".strip()
-    chunks = archive_chunks(storage, manifest, progress)
-    needed = (manifest.uncompressed_bytes or 0) + LOCAL_RESERVE_BYTES
+    settings = f"{environment.get('PGOPTIONS', '')} {RESTORE_OPTIONS}".strip()
+    environment["PGOPTIONS"] = settings
+    destination = _Destination(
+        programs, url.update_query_dict({"options": settings}), options, environment, run_id
+    )
     try:
-        if shutil.disk_usage(tempfile.gettempdir()).free < needed:
-            _restore_stream(chunks, programs, str(url.database), options, environment)
-            return [f"restored with one job: {needed} bytes are not free in {tempfile.gettempdir()}"]
-        with _seekable(chunks, manifest) as (file, path):
-            return _restore_file(file, path, programs, str(url.database), options, environment)
-    except ProgramError as error:
+        with _head_file() as head:
+            listing = _restore_data(archive_chunks(storage, manifest, progress), head, destination)
+            _restore_section("post-data", head, listing, destination)
+    except (DatabaseError, ProgramError) as error:
         raise BackupError(
             f"Backup {manifest.id} is intact but could not be restored: {error}", manifest.id
         ) from error
-
-
-@contextlib.contextmanager
-def _seekable(chunks: Iterator[bytes], manifest: BackupManifest) -> Iterator[tuple[IO[bytes], str]]:
-    """Yield the whole archive as a file that vanishes with its last descriptor, and a path to it."""
-    with contextlib.ExitStack() as stack:
-        if _LINUX:
-            file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(prefix="lockkeeper-"))
-            path = f"/proc/self/fd/{file.fileno()}"
-        else:
-            named = stack.enter_context(tempfile.NamedTemporaryFile(prefix="lockkeeper-"))
-            file, path = named.file, named.name
-        try:
-            for chunk in read_ahead(chunks):
-                file.write(chunk)
-            write_offsets(file)
-            file.flush()
-        except OSError as error:
-            raise BackupError(
-                f"The local disk does not take the archive of {manifest.uncompressed_bytes} bytes "
-                f"in {tempfile.gettempdir()}: {error.strerror}. Free some space, or set TMPDIR.",
-                manifest.id,
-            ) from error
-        yield file, path
-
-
-def _restore_file(
-    file: IO[bytes],
-    path: str,
-    programs: ClientPrograms,
-    database: str,
-    options: RestoreOptions,
-    environment: dict[str, str],
-) -> list[str]:
-    with contextlib.ExitStack() as stack:
-        listing = _run(pg_restore_list_cmd(programs, path), environment, (file.fileno(),))
-        use_list, descriptors = None, [file.fileno()]
-        if not options.superuser:
-            entries = stack.enter_context(tempfile.NamedTemporaryFile("w", prefix="lockkeeper-"))
-            entries.write(wanted_entries(listing, superuser=False))
-            entries.flush()
-            use_list = entries.name
-        _run(pg_restore_cmd(programs, database, options, path, use_list), environment, descriptors)
     return [
         f"subscription {name} is not restored: create it again if it is wanted"
         for name in listed_subscriptions(listing)
     ]
 
 
-def _run(argv: list[str], environment: dict[str, str], descriptors: Sequence[int]) -> str:
-    with running(argv, env=environment, pass_fds=descriptors) as program:
+class _Destination(NamedTuple):
+    programs: ClientPrograms
+    url: URL
+    options: RestoreOptions
+    environment: dict[str, str]
+    run_id: str
+
+
+class _Head(NamedTuple):
+    """The beginning of an archive in a file, and a path to it for a child that inherits the descriptor."""
+
+    file: IO[bytes]
+    path: str
+
+
+@contextlib.contextmanager
+def _head_file() -> Iterator[_Head]:
+    """Yield a file that vanishes with its last descriptor, so that a kill leaves no rows behind."""
+    if _LINUX:
+        with tempfile.TemporaryFile(prefix="lockkeeper-", buffering=0) as file:
+            yield _Head(file, f"/proc/self/fd/{file.fileno()}")
+    else:
+        with tempfile.NamedTemporaryFile(prefix="lockkeeper-", buffering=0) as named:
+            yield _Head(named.file, named.name)
+
+
+class _Feed(threading.Thread):
+    """Writes an archive to a program, and to a file too until ``head_complete`` is set.
+
+    It reads on when the program has ended: that the archive is corrupt is the better explanation then.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], program: RunningProgram, head: IO[bytes]) -> None:
+        super().__init__(name="restore-feed", daemon=True)
+        self._chunks, self._stdin, self._head = chunks, program.stdin, head
+        self._error: BaseException | None = None
+        self._given_up = threading.Event()
+        self.head_complete = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """See the class."""
+        try:
+            for chunk in self._chunks:
+                if self._given_up.is_set():
+                    return
+                if not self.head_complete.is_set():
+                    self._head.write(chunk)
+                with contextlib.suppress(BrokenPipeError):
+                    self._write(chunk)
+        except BaseException as error:
+            self._error = error
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                self._write(None)
+
+    def _write(self, chunk: bytes | None) -> None:
+        """Pass a chunk on, or (None) the end."""
+        if self._stdin is not None and chunk is not None:
+            self._stdin.write(chunk)
+        elif self._stdin is not None:
+            self._stdin.close()
+
+    def finish(self) -> None:
+        """Wait until all has been read; raises what reading raised."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+    def give_up(self) -> None:
+        """Read no further than the present chunk; the program must have ended."""
+        self._given_up.set()
+        self.join()
+
+
+def _restore_data(chunks: Iterator[bytes], head: _Head, destination: _Destination) -> str:
+    """Restore what comes before the data, and the data; returns the listing of the archive."""
+    argv = pg_restore_script_cmd(destination.programs)
+    with running(argv, env=destination.environment, stdin=subprocess.PIPE) as program:
+        feed = _Feed(read_ahead(chunks), program, head.file)
+        try:
+            listing = _restore_script(program, feed, head, destination)
+            program.check()
+        except (BackupError, DatabaseError, ProgramError):
+            program.kill()
+            feed.finish()
+            raise
+        except BaseException:
+            program.kill()
+            feed.give_up()
+            raise
+        feed.finish()
+    return listing
+
+
+def _restore_script(program: RunningProgram, feed: _Feed, head: _Head, destination: _Destination) -> str:
+    if program.stdout is None:
+        raise ProgramError(program.argv, None, "no stdout pipe")
+    first = program.stdout.read(1)  # pg_restore speaks when it has read the table of contents
+    feed.head_complete.set()
+    listing = _run(pg_restore_list_cmd(destination.programs, head.path), head, destination)
+    _restore_section("pre-data", head, listing, destination)
+    script = chain([first], iter(partial(program.stdout.read, PIECE_BYTES), b""))
+    run_parts(script_parts(script), destination.url, destination.options.jobs, run_id=destination.run_id)
+    return listing
+
+
+def _restore_section(
+    section: Literal["pre-data", "post-data"], head: _Head, listing: str, destination: _Destination
+) -> None:
+    programs, url, options, _, _ = destination
+    with contextlib.ExitStack() as stack:
+        use_list = None
+        if not options.superuser:
+            entries = stack.enter_context(tempfile.NamedTemporaryFile("w", prefix="lockkeeper-"))
+            entries.write(wanted_entries(listing, superuser=False))
+            entries.flush()
+            use_list = entries.name
+        argv = pg_restore_cmd(programs, section, str(url.database), options, head.path, use_list)
+        _run(argv, head, destination)
+
+
+def _run(argv: list[str], head: _Head, destination: _Destination) -> str:
+    with running(argv, env=destination.environment, pass_fds=(head.file.fileno(),)) as program:
         output = program.stdout.read() if program.stdout else b""
         program.check()
     return output.decode(errors="replace")
-
-
-def _restore_stream(
-    chunks: Iterator[bytes],
-    programs: ClientPrograms,
-    database: str,
-    options: RestoreOptions,
-    environment: dict[str, str],
-) -> None:
-    argv = pg_restore_cmd(programs, database, options)
-    with running(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as program:
-        if program.stdin is None:
-            raise ProgramError(argv, None, "no stdin pipe")
-        try:
-            for chunk in chunks:
-                program.stdin.write(chunk)
-            program.stdin.close()
-        except BrokenPipeError:
-            for _ in chunks:  # a corrupt archive is the better explanation, if it is one
-                pass
-        program.check()

@@ -22,7 +22,7 @@ from lockkeeper.errors import ConnectionLostError, DatabaseError, LockTimeoutErr
 from lockkeeper.redaction import redact, register_secret
 
 Connection = psycopg2.extensions.connection
-Query = str | sql.Composable
+Query = str | bytes | sql.Composable
 Row = tuple[Any, ...]
 
 APPLICATION_PREFIX = "lockkeeper"

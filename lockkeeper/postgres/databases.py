@@ -6,8 +6,10 @@ The connection that functions take is to *another* database of the same server (
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Collection
 from datetime import datetime
@@ -40,6 +42,7 @@ _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _PROVIDERS_SINCE = 150000
 _STRATEGY_SINCE = 150000
 _OBJECT_IN_USE = "55006"
+_LOCAL_HOSTS = frozenset({None, "localhost", "127.0.0.1", "::1"})
 
 
 class Note(Fact):
@@ -276,3 +279,15 @@ def _kind_by_name(name: str) -> str | None:
     if _QUARANTINE_NAME.search(name):
         return QUARANTINE
     return SCRATCH if _SCRATCH_NAME.search(name) else None
+
+
+def free_disk_bytes(connection: Connection, url: URL) -> int | None:
+    """Return what is free on the disk of the server's data folder; None where it cannot be seen.
+
+    It cannot on another machine, nor by a role that may not know the folder (pg_read_all_settings).
+    """
+    if url.host not in _LOCAL_HOSTS:
+        return None
+    with contextlib.suppress(DatabaseError, OSError):
+        return shutil.disk_usage(str(fetch_value(connection, "SHOW data_directory"))).free
+    return None

@@ -8,8 +8,6 @@ dropped. Restoring loses what was committed since the backup: ``before_swap`` is
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
 
 from lockkeeper.backup.copy import RestoredCopy, restored_copy
@@ -17,16 +15,15 @@ from lockkeeper.backup.manifest import note_failure, read_manifest
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.backup.verify import mark_verified, require_state, summary
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupCorruptError, DatabaseError, PreflightError
+from lockkeeper.errors import BackupCorruptError, PreflightError
 from lockkeeper.models import BackupManifest, BackupState, DatabaseProperties, RestoreReport
-from lockkeeper.postgres.connection import connect, execute, fetch_value
+from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.postgres.databases import free_disk_bytes
 from lockkeeper.postgres.fence import refuse_prepared_transactions
 from lockkeeper.postgres.properties import apply_properties
 from lockkeeper.recovery.exchange import BeforeSwap, Exchange, Swapped, drop_quarantine, put_in_place
 from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage
-
-_LOCAL_HOSTS = frozenset({None, "localhost", "127.0.0.1", "::1"})
 
 
 def restore_backup(
@@ -111,18 +108,14 @@ def _check_server(target: Target, manifest: BackupManifest, run_id: str) -> None
     """Refuse early what would fail late: prepared transactions, and a disk that is known to be too small."""
     with connect(target.maintenance_url, "restore", run_id=run_id) as connection:
         refuse_prepared_transactions(connection, target.database)
-        if target.url.host not in _LOCAL_HOSTS:
-            return  # the disk of another machine cannot be seen from here
-        with contextlib.suppress(DatabaseError, OSError):
-            folder = str(fetch_value(connection, "SHOW data_directory"))
-            free, needed = shutil.disk_usage(folder).free, manifest.database_bytes or 0
-            if free < needed:
-                raise PreflightError(
-                    [
-                        f"the copy takes {needed // 2**20} MiB, the server's disk has {free // 2**20} MiB "
-                        "free. Free some space: drop former quarantines (lockkeeper status lists them)"
-                    ]
-                )
+        free, needed = free_disk_bytes(connection, target.url), manifest.database_bytes or 0
+        if free is not None and free < needed:
+            raise PreflightError(
+                [
+                    f"the copy takes {needed // 2**20} MiB, the server's disk has {free // 2**20} MiB "
+                    "free. Free some space: drop former quarantines (lockkeeper status lists them)"
+                ]
+            )
 
 
 def _prepare(
