@@ -165,6 +165,10 @@ class BackupManifest(Fact):
     dump_key: str | None = None
     size_bytes: int | None = None
     uncompressed_bytes: int | None = None
+    schema_bytes: int | None = Field(
+        default=None,
+        description="The first of the uncompressed bytes: an archive of the schema; then a script of data.",
+    )
     sha256: str | None = None
     roles_sql: str | None = Field(default=None, description="Roles, without passwords.")
     properties: DatabaseProperties | None = None

@@ -1,22 +1,18 @@
 """A stored dump on its way back into a database, in parallel, without a copy of it on the local disk.
 
-pg_restore's own parallel jobs want the whole archive in a seekable file. Here the archive is streamed:
-its head, the table of contents, is kept in a temporary file without a name, from which pg_restore makes
-what comes before the data (tables) and, in parallel, what comes after them (indexes, constraints,
-triggers). The data between run from storage through the decompressor and pg_restore, which makes a script
-of them, into several COPY at once. Size and checksum are proven before an index is built.
+The schema's archive, which comes first, is kept in a temporary file without a name: pg_restore makes what
+comes before the data (tables) from it and, in parallel, what comes after them (indexes, constraints,
+triggers). The rows between run from storage through the decompressor into several COPY at once. Size and
+checksum are proven before an index is built.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from functools import partial
 from itertools import chain
 from typing import IO, Literal, NamedTuple
 
@@ -27,11 +23,11 @@ from lockkeeper.backup.dump import client_environment
 from lockkeeper.backup.parallel_copy import run_parts
 from lockkeeper.backup.progress import ProgressCallback, counted
 from lockkeeper.backup.read_ahead import read_ahead
-from lockkeeper.backup.script import PIECE_BYTES, script_parts
+from lockkeeper.backup.script import script_parts
 from lockkeeper.errors import BackupCorruptError, BackupError, DatabaseError, ProgramError
 from lockkeeper.models import BackupManifest
 from lockkeeper.postgres.clients import ClientPrograms
-from lockkeeper.process import RunningProgram, running
+from lockkeeper.process import running
 from lockkeeper.storage import Storage
 
 RESTORE_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=128MB"
@@ -81,11 +77,6 @@ def pg_restore_cmd(
     if section == "post-data":
         argv.append(f"--jobs={options.jobs}")
     return [*argv, archive]
-
-
-def pg_restore_script_cmd(programs: ClientPrograms) -> list[str]:
-    """Return the argv that turns the data of an archive on stdin into a script on stdout."""
-    return [str(programs.pg_restore), "--format=custom", "--section=data", "--file=-"]
 
 
 def pg_restore_list_cmd(programs: ClientPrograms, archive: str) -> list[str]:
@@ -181,18 +172,32 @@ def restore_archive(
     destination = _Destination(
         programs, url.update_query_dict({"options": settings}), options, environment, run_id
     )
-    try:
-        with _head_file() as head:
-            listing = _restore_data(archive_chunks(storage, manifest, progress), head, destination)
-            _restore_section("post-data", head, listing, destination)
-    except (DatabaseError, ProgramError) as error:
-        raise BackupError(
-            f"Backup {manifest.id} is intact but could not be restored: {error}", manifest.id
-        ) from error
+    with contextlib.closing(read_ahead(archive_chunks(storage, manifest, progress))) as chunks:
+        try:
+            listing = _restore(chunks, manifest, destination)
+        except (BackupError, DatabaseError, ProgramError) as error:
+            for _ in chunks:  # that the dump is corrupt is the better explanation, if it is
+                pass
+            if isinstance(error, BackupError):
+                raise
+            raise BackupError(
+                f"Backup {manifest.id} is intact but could not be restored: {error}", manifest.id
+            ) from error
     return [
         f"subscription {name} is not restored: create it again if it is wanted"
         for name in listed_subscriptions(listing)
     ]
+
+
+def _restore(chunks: Iterator[bytes], manifest: BackupManifest, destination: _Destination) -> str:
+    """Restore what comes before the data, the data, and what comes after; returns the archive's listing."""
+    schema, data = _schema_and_data(chunks, manifest)
+    with _archive_file(schema) as archive:
+        listing = _run(pg_restore_list_cmd(destination.programs, archive.path), archive, destination)
+        _restore_section("pre-data", archive, listing, destination)
+        run_parts(script_parts(data), destination.url, destination.options.jobs, run_id=destination.run_id)
+        _restore_section("post-data", archive, listing, destination)
+    return listing
 
 
 class _Destination(NamedTuple):
@@ -203,107 +208,44 @@ class _Destination(NamedTuple):
     run_id: str
 
 
-class _Head(NamedTuple):
-    """The beginning of an archive in a file, and a path to it for a child that inherits the descriptor."""
+class _Archive(NamedTuple):
+    """An archive in a file, and a path to it for a child that inherits the descriptor."""
 
     file: IO[bytes]
     path: str
 
 
+def _schema_and_data(chunks: Iterator[bytes], manifest: BackupManifest) -> tuple[bytes, Iterator[bytes]]:
+    """Take the schema's archive from the front; what is left are the data."""
+    wanted, front = manifest.schema_bytes or 0, bytearray()
+    while len(front) < wanted:
+        front += next(chunks, b"") or _end_of_dump(manifest)
+    return bytes(front[:wanted]), chain([bytes(front[wanted:])], chunks)
+
+
+def _end_of_dump(manifest: BackupManifest) -> bytes:
+    raise BackupCorruptError(
+        f"The dump {manifest.dump_key!r} ends within its first {manifest.schema_bytes} bytes.", manifest.id
+    )
+
+
 @contextlib.contextmanager
-def _head_file() -> Iterator[_Head]:
-    """Yield a file that vanishes with its last descriptor, so that a kill leaves no rows behind."""
-    if _LINUX:
-        with tempfile.TemporaryFile(prefix="lockkeeper-", buffering=0) as file:
-            yield _Head(file, f"/proc/self/fd/{file.fileno()}")
-    else:
-        with tempfile.NamedTemporaryFile(prefix="lockkeeper-", buffering=0) as named:
-            yield _Head(named.file, named.name)
-
-
-class _Feed(threading.Thread):
-    """Writes an archive to a program, and to a file too until ``head_complete`` is set.
-
-    It reads on when the program has ended: that the archive is corrupt is the better explanation then.
-    """
-
-    def __init__(self, chunks: Iterator[bytes], program: RunningProgram, head: IO[bytes]) -> None:
-        super().__init__(name="restore-feed", daemon=True)
-        self._chunks, self._stdin, self._head = chunks, program.stdin, head
-        self._error: BaseException | None = None
-        self._given_up = threading.Event()
-        self.head_complete = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """See the class."""
-        try:
-            for chunk in self._chunks:
-                if self._given_up.is_set():
-                    return
-                if not self.head_complete.is_set():
-                    self._head.write(chunk)
-                with contextlib.suppress(BrokenPipeError):
-                    self._write(chunk)
-        except BaseException as error:
-            self._error = error
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                self._write(None)
-
-    def _write(self, chunk: bytes | None) -> None:
-        """Pass a chunk on, or (None) the end."""
-        if self._stdin is not None and chunk is not None:
-            self._stdin.write(chunk)
-        elif self._stdin is not None:
-            self._stdin.close()
-
-    def finish(self) -> None:
-        """Wait until all has been read; raises what reading raised."""
-        self.join()
-        if self._error is not None:
-            raise self._error
-
-    def give_up(self) -> None:
-        """Read no further than the present chunk; the program must have ended."""
-        self._given_up.set()
-        self.join()
-
-
-def _restore_data(chunks: Iterator[bytes], head: _Head, destination: _Destination) -> str:
-    """Restore what comes before the data, and the data; returns the listing of the archive."""
-    argv = pg_restore_script_cmd(destination.programs)
-    with running(argv, env=destination.environment, stdin=subprocess.PIPE) as program:
-        feed = _Feed(read_ahead(chunks), program, head.file)
-        try:
-            listing = _restore_script(program, feed, head, destination)
-            program.check()
-        except (BackupError, DatabaseError, ProgramError):
-            program.kill()
-            feed.finish()
-            raise
-        except BaseException:
-            program.kill()
-            feed.give_up()
-            raise
-        feed.finish()
-    return listing
-
-
-def _restore_script(program: RunningProgram, feed: _Feed, head: _Head, destination: _Destination) -> str:
-    if program.stdout is None:
-        raise ProgramError(program.argv, None, "no stdout pipe")
-    first = program.stdout.read(1)  # pg_restore speaks when it has read the table of contents
-    feed.head_complete.set()
-    listing = _run(pg_restore_list_cmd(destination.programs, head.path), head, destination)
-    _restore_section("pre-data", head, listing, destination)
-    script = chain([first], iter(partial(program.stdout.read, PIECE_BYTES), b""))
-    run_parts(script_parts(script), destination.url, destination.options.jobs, run_id=destination.run_id)
-    return listing
+def _archive_file(content: bytes) -> Iterator[_Archive]:
+    """Yield a file that vanishes with its last descriptor, so that a kill leaves nothing behind."""
+    with contextlib.ExitStack() as stack:
+        if _LINUX:
+            file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(prefix="lockkeeper-"))
+            path = f"/proc/self/fd/{file.fileno()}"
+        else:
+            named = stack.enter_context(tempfile.NamedTemporaryFile(prefix="lockkeeper-"))
+            file, path = named.file, named.name
+        file.write(content)
+        file.flush()
+        yield _Archive(file, path)
 
 
 def _restore_section(
-    section: Literal["pre-data", "post-data"], head: _Head, listing: str, destination: _Destination
+    section: Literal["pre-data", "post-data"], archive: _Archive, listing: str, destination: _Destination
 ) -> None:
     programs, url, options, _, _ = destination
     with contextlib.ExitStack() as stack:
@@ -313,12 +255,12 @@ def _restore_section(
             entries.write(wanted_entries(listing, superuser=False))
             entries.flush()
             use_list = entries.name
-        argv = pg_restore_cmd(programs, section, str(url.database), options, head.path, use_list)
-        _run(argv, head, destination)
+        argv = pg_restore_cmd(programs, section, str(url.database), options, archive.path, use_list)
+        _run(argv, archive, destination)
 
 
-def _run(argv: list[str], head: _Head, destination: _Destination) -> str:
-    with running(argv, env=destination.environment, pass_fds=(head.file.fileno(),)) as program:
+def _run(argv: list[str], archive: _Archive, destination: _Destination) -> str:
+    with running(argv, env=destination.environment, pass_fds=(archive.file.fileno(),)) as program:
         output = program.stdout.read() if program.stdout else b""
         program.check()
     return output.decode(errors="replace")

@@ -215,6 +215,7 @@ def _facts_of_dump(dump: StoredDump) -> dict[str, Any]:
     return {
         "size_bytes": dump.size_bytes,
         "uncompressed_bytes": dump.uncompressed_bytes,
+        "schema_bytes": dump.schema_bytes,
         "sha256": dump.sha256,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 _POLL_S = 0.2
 
@@ -18,7 +18,7 @@ class _End:
         self.error = error
 
 
-def read_ahead(source: Iterable[bytes], depth: int = 4) -> Iterator[bytes]:
+def read_ahead(source: Iterable[bytes], depth: int = 4) -> Generator[bytes, None, None]:
     """Yield what ``source`` yields, produced in a thread; its exception comes out here, in its place.
 
     A consumer that stops early stops the thread at its next piece.

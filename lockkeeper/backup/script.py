@@ -1,6 +1,6 @@
-r"""Takes pg_restore's script of an archive's data apart while it is written: SQL, and COPY with its rows.
+r"""Takes pg_dump's script of a database's data apart while it is read: SQL, and COPY with its rows.
 
-The script is psql's language as pg_restore writes it (pg_backup_archiver.c): SQL statements, and after each
+The script is psql's language as pg_dump writes it (pg_backup_archiver.c): SQL statements, and after each
 ``COPY ... FROM stdin;`` rows in COPY's text format up to a line ``\.``. No row can be that line, since COPY
 doubles backslashes. Of psql's own commands only \restrict and \unrestrict occur; others are refused.
 """
@@ -67,7 +67,7 @@ def script_parts(chunks: Iterable[bytes]) -> Iterator[Rows | Setting | Statement
     """Yield the script's parts in order, rows in pieces of about ``PIECE_BYTES``.
 
     Raises:
-        BackupError: the script ends among a table's rows, or is not one of pg_restore's.
+        BackupError: the script ends among a table's rows, or is not one of pg_dump's.
     """
     buffer, number, sql = _Buffer(chunks), 0, b""
     while line := buffer.line():
@@ -79,7 +79,7 @@ def script_parts(chunks: Iterable[bytes]) -> Iterator[Rows | Setting | Statement
         elif not sql and line.startswith(_SETTINGS):
             yield Setting(line)
         elif not sql and line.startswith(b"\\") and not line.startswith(_HARMLESS):
-            raise BackupError(f"pg_restore's script has an unknown command: {line[:40]!r}")
+            raise BackupError(f"pg_dump's script has an unknown command: {line[:40]!r}")
         elif line.strip() and not line.startswith(_HARMLESS):
             sql += line
             if line.endswith(b";\n") and len(sql) > PIECE_BYTES:
@@ -103,5 +103,5 @@ def _rows(buffer: _Buffer) -> Iterator[bytes]:
                 yield buffer.take(buffer.data.index(b"\n") + 1)
                 continue
         if not buffer.fill():
-            raise BackupError("pg_restore's script ends among a table's rows.")
+            raise BackupError("pg_dump's script ends among a table's rows.")
     buffer.take(len(_END_OF_ROWS))

@@ -200,7 +200,8 @@ def test_a_backup_is_the_database_of_one_moment_while_others_write(small: Target
 
 
 def children_named(name: str) -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.name() == name]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.name() == name and child.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -50,10 +51,16 @@ def manifest(state: BackupState, age_days: float = 0.0, **changes) -> BackupMani
 # --- argv
 
 
-def test_pg_dump_is_told_the_snapshot_and_nothing_secret():
-    assert pg_dump_cmd(PROGRAMS, "00000003-1") == [
-        "/opt/pg/bin/pg_dump", "--format=custom", "--compress=0", "--snapshot=00000003-1", "--no-password",
-        "--lock-wait-timeout=60000",
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [
+        ("schema", ["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data"]),
+        ("data", ["--format=plain", "--section=data"]),
+    ],
+)
+def test_pg_dump_is_told_the_snapshot_and_nothing_secret(part: Literal["schema", "data"], how: list[str]):
+    assert pg_dump_cmd(PROGRAMS, part, "00000003-1") == [
+        "/opt/pg/bin/pg_dump", *how, "--snapshot=00000003-1", "--no-password", "--lock-wait-timeout=60000",
     ]  # fmt: skip
 
 

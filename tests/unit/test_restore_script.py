@@ -1,4 +1,4 @@
-r"""pg_restore's script of data comes apart into the same parts wherever its bytes are cut."""
+r"""pg_dump's script of data comes apart into the same parts wherever its bytes are cut."""
 
 from __future__ import annotations
 
