@@ -88,7 +88,7 @@ def run_backup(steps: OperationSteps, request: MigrationRequest) -> RunReport:
         with record.step("expire-backups") as note:
             note(", ".join(steps.expire_backups()) or "none is old enough")
 
-    return _play("backup", steps, request, play)
+    return play_operation("backup", steps, request, play)
 
 
 def run_restore(
@@ -111,7 +111,7 @@ def run_restore(
             record.update(restore=done)
             note(f"writes were refused for {done.fence_s:.2f} s")
 
-    return _play("restore", steps, request, play)
+    return play_operation("restore", steps, request, play)
 
 
 def run_drill(steps: OperationSteps, request: MigrationRequest) -> RunReport:
@@ -129,7 +129,7 @@ def run_drill(steps: OperationSteps, request: MigrationRequest) -> RunReport:
         if not drill.within_objective:
             raise too_slow(drill)
 
-    return _play("drill", steps, request, play)
+    return play_operation("drill", steps, request, play)
 
 
 def too_slow(drill: DrillReport) -> ObjectiveError:
@@ -144,9 +144,25 @@ def too_slow(drill: DrillReport) -> ObjectiveError:
     )
 
 
-def _play(
-    operation: str, steps: OperationSteps, request: MigrationRequest, runbook: Callable[[RunRecord], None]
+class Teller(Protocol):
+    """Who writes down and tells how a run stands."""
+
+    def journal(self, report: RunReport) -> str | None:
+        """Write down where the run stands; returns a warning instead of raising."""
+        ...
+
+    def notify(self, report: RunReport) -> str | None:
+        """Tell the team; returns a warning instead of raising."""
+        ...
+
+
+def play_operation(
+    operation: str, steps: Teller, request: MigrationRequest, runbook: Callable[[RunRecord], None]
 ) -> RunReport:
+    """Play ``runbook``, which may set an outcome of its own; keep its record and tell the team how it ended.
+
+    Only interruptions (not errors) are raised, at the end.
+    """
     report = RunReport(
         run_id=request.run_id,
         operation=operation,

@@ -171,7 +171,7 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
             inspect.Parameter(
                 one.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=one.default,
+                default=inspect.Parameter.empty if one.default is dataclasses.MISSING else one.default,
                 annotation=field_hints[one.name],
             )
             for one in dataclasses.fields(bundle)

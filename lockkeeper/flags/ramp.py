@@ -18,12 +18,14 @@ from pydantic import Field, field_validator
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import FlagRevertedError, LockkeeperError
-from lockkeeper.flags.store import ensure_flags, read_percent, set_percent
+from lockkeeper.flags.store import age_s, ensure_flags, read_percent, set_percent
 from lockkeeper.flags.switch import FlagChange, FlagHook, tell
 from lockkeeper.models import Fact
 from lockkeeper.postgres.connection import connect, fetch_one, fetch_value, named_query
 
 UNREADABLE_IN_A_ROW = 3
+BASELINE_LOOKS = 5
+SUMMARY_S = 2.0
 Progress = Callable[[str], None]
 
 
@@ -113,6 +115,31 @@ class QueriedErrorRate:
         return None if rate <= self.limit else f"the application's error rate is {rate:.2%}"
 
 
+def settle(signal: Signal, policy: RampPolicy) -> None:
+    """Look for a short while, so that the signal knows how things are before anything is changed.
+
+    Raises:
+        LockkeeperError: it cannot be read.
+    """
+    for _ in range(BASELINE_LOOKS):
+        signal.problem()
+        time.sleep(policy.sample_interval_s)
+
+
+def error_summary(url: URL, policy: RampPolicy) -> str:
+    """Say how the application fares, for somebody who is to approve; takes ``SUMMARY_S`` seconds at most."""
+    with connect(url, "observe", statement_timeout_ms=5_000) as connection:
+        if policy.error_rate_sql:
+            return f"error rate {float(fetch_value(connection, policy.error_rate_sql)):.2%}"
+        counts = []
+        for pause_s in (SUMMARY_S, 0.0):
+            counts.append(fetch_one(connection, named_query("transactions", "lockkeeper.flags")))
+            time.sleep(pause_s)
+    good, bad = (int(after) - int(before) for before, after in zip(*counts, strict=True))
+    share = f", {bad / (good + bad):.1%} of them rolled back" if good + bad else ""
+    return f"{(good + bad) / SUMMARY_S:,.0f} transactions/s{share}"
+
+
 def error_signal(url: URL, policy: RampPolicy) -> Signal:
     """Return what the policy says errors are measured by."""
     if policy.error_rate_sql:
@@ -154,13 +181,13 @@ class Ramp:
         """
         start = self.current()
         if start == 0:
-            self._watch(0, self._baseline_s())
+            self._watch(0, min(self.policy.observe_s, BASELINE_LOOKS * self.policy.sample_interval_s))
         for percent in self.policy.percents:
             if percent < start:
                 continue
             self.flip(percent, f"ramp: {percent} %")
             self.say(f"{self.flag} is at {percent} %")
-            self._watch(percent, self.policy.observe_s)
+            self._watch(percent, self._left_s())
 
     def watch(self, duration_s: float) -> None:
         """Watch the flag where it stands.
@@ -170,9 +197,10 @@ class Ramp:
         """
         self._watch(self.current(), duration_s)
 
-    def _baseline_s(self) -> float:
-        """Return how long to look before the flip: long enough for a share, short beside a step."""
-        return min(self.policy.observe_s, 5 * self.policy.sample_interval_s)
+    def _left_s(self) -> float:
+        """Return how long the present step is still to be watched: a ramp goes on where it was."""
+        with connect(self.url, "flip") as connection:
+            return max(0.0, self.policy.observe_s - age_s(connection, self.flag))
 
     def _watch(self, percent: int, duration_s: float) -> None:
         deadline = time.monotonic() + duration_s

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from lockkeeper.errors import ConfigurationError
+from lockkeeper.errors import ConfigurationError, RefusedError
 from lockkeeper.flags.switch import FlagChange
 from lockkeeper.postgres.connection import Connection, execute, fetch_all, fetch_value, named_query
 
@@ -36,12 +36,43 @@ def ensure_flags(connection: Connection) -> None:
         execute(connection, named_query("create", _PACKAGE))
 
 
+def claim_flag(connection: Connection, flag: str, subject: str) -> None:
+    """Let a flag, at 0 %, belong to one change for good; can run twice.
+
+    Raises:
+        RefusedError: the flag belongs to something else, or is up already.
+    """
+    values = {"name": flag, "subject": subject}
+    if flag_of(connection, subject) is None:
+        execute(connection, named_query("claim", _PACKAGE), cast(Any, values))
+    if flag_of(connection, subject) != flag:
+        raise RefusedError(
+            f"The flag {flag!r} is in use for something else than {subject}, or {subject} has another flag. "
+            "Choose another name with --flag."
+        )
+
+
+def flag_of(connection: Connection, subject: str) -> str | None:
+    """Return the flag that belongs to a change, or None."""
+    if not fetch_value(connection, _EXISTS):
+        return None
+    query = "SELECT name FROM lockkeeper.feature_flag WHERE subject = %s"
+    rows = fetch_all(connection, query, (subject,))
+    return str(rows[0][0]) if rows else None
+
+
 def read_percent(connection: Connection, flag: str) -> int | None:
     """Return how many percent of the keys see the new behaviour; None when there is no such flag."""
     if not fetch_value(connection, _EXISTS):
         return None
     rows = fetch_all(connection, "SELECT percent FROM lockkeeper.feature_flag WHERE name = %s", (flag,))
     return int(rows[0][0]) if rows else None
+
+
+def age_s(connection: Connection, flag: str) -> float:
+    """Return for how many seconds the flag has been where it is."""
+    query = "SELECT extract(EPOCH FROM now() - changed_at) FROM lockkeeper.feature_flag WHERE name = %s"
+    return float(fetch_value(connection, query, (flag,)))
 
 
 def set_percent(connection: Connection, change: FlagChange) -> None:

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -250,3 +251,15 @@ def bucket(s3: EmbeddedS3) -> dict[str, Any]:
 def shop(make_shop: Callable[..., Shop]) -> Shop:
     """A filled shop with a folder for its backups and a Slack channel."""
     return make_shop()
+
+
+@pytest.fixture
+def deployed(api: SyncPrefectClient) -> Callable[..., UUID]:
+    """Return a function: flow (and parameters) -> id of a new run of a deployment of it."""
+
+    def make(a_flow: Any, **parameters: Any) -> UUID:
+        flow_id = api.create_flow_from_name(a_flow.name)
+        deployment = api.create_deployment(flow_id, f"{a_flow.name}-tests", entrypoint="none")
+        return api.create_flow_run_from_deployment(deployment, parameters=parameters).id
+
+    return make

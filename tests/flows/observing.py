@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -17,6 +18,8 @@ from prefect.client.schemas.filters import (
     TaskRunFilterFlowRunId,
 )
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
 
 from flows.production_migration import production_migration
 from lockkeeper.postgres.connection import connect, fetch_all
@@ -85,3 +88,17 @@ def log_of(api: SyncPrefectClient, state: State[Any]) -> list[str]:
         if any("Finished in state" in line for line in lines) or time.monotonic() > deadline:
             return lines
         threading.Event().wait(0.2)
+
+
+def work(api: SyncPrefectClient, a_flow: Any, run: UUID) -> State[Any]:
+    """Do what a worker's process does with a scheduled run, and return the state that it leaves."""
+    flow_run = api.read_flow_run(run)
+    with contextlib.suppress(Pause):
+        run_flow(a_flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+    state = api.read_flow_run(run).state
+    assert state is not None
+    return state
+
+
+def answer(api: SyncPrefectClient, run: UUID, **form: str) -> str:
+    return api.resume_flow_run(run, run_input=form).status.value

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
-import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
-from prefect.exceptions import Pause
-from prefect.flow_engine import run_flow
 from prefect.states import Completed, Failed
 
 from flows.approvals import require_decision
 from lockkeeper.models import Decision
+from tests.flows.observing import answer, work
 
 story: list[str] = []
 
@@ -29,32 +23,6 @@ def ask_twice() -> State[Any]:
         if answer.decision is not Decision.APPROVE:
             return Failed(name="Rejected", message=str(answer))
     return Completed()
-
-
-@pytest.fixture
-def deployed(api: SyncPrefectClient) -> Callable[..., UUID]:
-    """Return a function: flow (and parameters) -> id of a new run of a deployment of it."""
-
-    def make(a_flow: Any, **parameters: Any) -> UUID:
-        flow_id = api.create_flow_from_name(a_flow.name)
-        deployment = api.create_deployment(flow_id, f"{a_flow.name}-tests", entrypoint="none")
-        return api.create_flow_run_from_deployment(deployment, parameters=parameters).id
-
-    return make
-
-
-def work(api: SyncPrefectClient, a_flow: Any, run: UUID) -> State[Any]:
-    """Do what a worker's process does with a scheduled run, and return the state that it leaves."""
-    flow_run = api.read_flow_run(run)
-    with contextlib.suppress(Pause):
-        run_flow(a_flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
-    state = api.read_flow_run(run).state
-    assert state is not None
-    return state
-
-
-def answer(api: SyncPrefectClient, run: UUID, **form: str) -> str:
-    return api.resume_flow_run(run, run_input=form).status.value
 
 
 def test_a_run_waits_for_each_answer_and_keeps_those_that_it_has(api, deployed) -> None:

@@ -14,10 +14,18 @@ from openfeature.exception import FlagNotFoundError
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 
-from lockkeeper.errors import ConfigurationError, DatabaseError, FlagRevertedError
+from lockkeeper.errors import ConfigurationError, DatabaseError, FlagRevertedError, RefusedError
 from lockkeeper.flags.provider import TableFlagProvider
 from lockkeeper.flags.ramp import QueriedErrorRate, Ramp, RampPolicy, RolledBack, error_signal
-from lockkeeper.flags.store import ensure_flags, history, read_percent, remove_flag, set_percent
+from lockkeeper.flags.store import (
+    claim_flag,
+    ensure_flags,
+    flag_of,
+    history,
+    read_percent,
+    remove_flag,
+    set_percent,
+)
 from lockkeeper.flags.switch import FlagChange, FlagHook
 from lockkeeper.postgres.connection import connect, execute
 
@@ -43,6 +51,22 @@ def test_every_flip_is_audited_also_one_by_hand_and_one_that_changes_nothing_is_
         assert audit == [(None, 10, "ana"), (10, 100, "ana"), (100, 0, "psql"), (0, None, "psql")]
         with pytest.raises(ConfigurationError):
             set_percent(connection, change(101))
+
+
+def test_a_flag_belongs_to_one_change_and_is_not_taken_from_another(database: URL) -> None:
+    with connect(database, "tests") as connection:
+        ensure_flags(connection)
+        assert flag_of(connection, "a -> b") is None
+        for _ in range(2):
+            claim_flag(connection, FLAG, "a -> b")
+        assert (flag_of(connection, "a -> b"), read_percent(connection, FLAG)) == (FLAG, 0)
+        with pytest.raises(RefusedError, match="in use"):
+            claim_flag(connection, FLAG, "c -> d")
+        with pytest.raises(RefusedError, match="another flag"):
+            claim_flag(connection, "another", "a -> b")
+        set_percent(connection, FlagChange("of-the-application", 50, "ana", ""))
+        with pytest.raises(RefusedError):
+            claim_flag(connection, "of-the-application", "e -> f")
 
 
 def test_a_flip_that_is_rolled_back_was_never_seen_and_never_audited(database: URL) -> None:

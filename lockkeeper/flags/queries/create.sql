@@ -7,8 +7,10 @@ CREATE TABLE lockkeeper.feature_flag (
     percent smallint NOT NULL CHECK (percent BETWEEN 0 AND 100),
     changed_at timestamptz NOT NULL DEFAULT now(),
     changed_by text NOT NULL DEFAULT '',
-    reason text NOT NULL DEFAULT ''
+    reason text NOT NULL DEFAULT '',
+    subject text UNIQUE
 );
+COMMENT ON COLUMN lockkeeper.feature_flag.subject IS 'The one change that the flag belongs to, where it is ours.';
 GRANT SELECT ON lockkeeper.feature_flag TO PUBLIC;
 
 CREATE TABLE lockkeeper.feature_flag_change (
