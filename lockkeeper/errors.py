@@ -116,6 +116,33 @@ class BackupNotFoundError(RefusedError):
         super().__init__(f"No backup {backup_id!r} in the target's storage. `lockkeeper backups` lists them.")
 
 
+class CaptureError(LockkeeperError):
+    """The application's changes cannot be captured, or no longer: zero loss is not promised from here on."""
+
+
+class CaptureEndedError(CaptureError):
+    """A capture has ended and cannot be taken up again; ``reason`` says why."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        self.run_id = run_id
+        self.reason = reason
+        super().__init__(
+            f"The capture of run {run_id} has ended: {reason}. Start a new one with a new backup."
+        )
+
+
+class DecodingError(CaptureError):
+    """A captured change cannot be read; nothing after it may be replayed."""
+
+
+class ReplayError(LockkeeperError):
+    """Captured changes could not be replayed into a copy; the copy may be replayed into again."""
+
+
+class ReplayLagError(ReplayError):
+    """The copy did not catch up in time."""
+
+
 class MigrationError(LockkeeperError):
     """A revision failed.
 

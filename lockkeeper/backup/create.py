@@ -23,7 +23,7 @@ from lockkeeper.backup.manifest import (
     transition,
 )
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
-from lockkeeper.backup.snapshot import SnapshotFacts, keeping_snapshot, read_revisions
+from lockkeeper.backup.snapshot import ExportedSnapshot, SnapshotFacts, keeping_snapshot, read_revisions
 from lockkeeper.config import Target
 from lockkeeper.errors import (
     BackupError,
@@ -73,6 +73,7 @@ def create_backup(
     run_id: str,
     revisions: Sequence[str] | None = None,
     progress: ProgressCallback | None = None,
+    snapshot: ExportedSnapshot | None = None,
 ) -> BackupManifest:
     """Back the target's database up to its storage and return the manifest, in state ``uploaded``.
 
@@ -84,6 +85,7 @@ def create_backup(
         run_id: the run it is made for; part of every session's application_name.
         revisions: contents of the version table, where known; default: read from ``alembic_version``.
         progress: told once a second how many bytes were dumped.
+        snapshot: make it at this moment, such as a replication slot's; default is now.
 
     Raises:
         BackupError: it could not be made; nothing is left that could be taken for a backup.
@@ -103,7 +105,7 @@ def create_backup(
     )
     save_manifest(storage, manifest)
     try:
-        done = _fill(target, storage, manifest, run_id, revisions, progress or silent)
+        done = _fill(target, storage, manifest, run_id, revisions, progress or silent, snapshot)
         save_manifest(storage, done)
     except BaseException as error:
         _clean_up(storage, manifest, error)
@@ -130,9 +132,10 @@ def _fill(
     run_id: str,
     revisions: Sequence[str] | None,
     progress: ProgressCallback,
+    snapshot: ExportedSnapshot | None,
 ) -> BackupManifest:
     began = time.monotonic()
-    with keeping_snapshot(target, run_id) as (keeper, facts):
+    with keeping_snapshot(target, run_id, snapshot) as (keeper, facts):
         programs = find_client_programs(facts.server_version_num, target.client_bin_dir)
         key = dump_key(target.name, manifest.id)
         with ThreadPoolExecutor(1, thread_name_prefix="content") as pool:

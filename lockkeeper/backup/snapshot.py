@@ -32,6 +32,20 @@ WHERE c.relname = 'alembic_version' AND c.relkind = 'r'
 """
 
 
+class ExportedSnapshot(NamedTuple):
+    """A snapshot that another session has exported and holds open, such as a replication slot's.
+
+    Attributes:
+        name: its exported name.
+        lsn: the write-ahead log's position that it stands for.
+        counters: row counters read before it was taken, so that they hold no write that it lacks.
+    """
+
+    name: str
+    lsn: str
+    counters: WriteCounters
+
+
 class SnapshotFacts(NamedTuple):
     """What is read of the database when its snapshot is taken.
 
@@ -56,10 +70,13 @@ class SnapshotFacts(NamedTuple):
 
 
 @contextlib.contextmanager
-def keeping_snapshot(target: Target, run_id: str) -> Iterator[tuple[Connection, SnapshotFacts]]:
+def keeping_snapshot(
+    target: Target, run_id: str, given: ExportedSnapshot | None = None
+) -> Iterator[tuple[Connection, SnapshotFacts]]:
     """Hold a REPEATABLE READ snapshot open for the length of the block; yields its connection and facts.
 
-    It holds no lock but holds back vacuum, as every dump does.
+    It holds no lock but holds back vacuum, as every dump does. ``given`` is imported and exported again, so
+    that whoever made it may let go of it; default is a new one.
     """
     with connect(target.url, "backup", run_id=run_id) as connection:
         version = int(fetch_value(connection, "SHOW server_version_num"))
@@ -69,9 +86,11 @@ def keeping_snapshot(target: Target, run_id: str) -> Iterator[tuple[Connection, 
         size = int(fetch_value(connection, "SELECT pg_database_size(current_database())"))
         properties = read_properties(connection, target.database)
         identifier = _optional(connection, "SELECT system_identifier::text FROM pg_control_system()")
-        lsn = _optional(connection, "SELECT pg_current_wal_lsn()::text")
-        counters = read_counters(connection)
+        lsn = given.lsn if given else _optional(connection, "SELECT pg_current_wal_lsn()::text")
+        counters = given.counters if given else read_counters(connection)
         execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if given:
+            execute(connection, "SET TRANSACTION SNAPSHOT %s", (given.name,))
         snapshot = str(fetch_value(connection, "SELECT pg_export_snapshot()"))
         layout = read_layout(connection)
         sequences = read_sequences(connection)

@@ -1,0 +1,65 @@
+"""Ends a capture: its slot, publication, origins and replica identities. Can run twice, and from any state.
+
+What holds WAL back goes first. Whatever cannot be undone now is told, and the rest is undone all the same.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import URL
+
+from lockkeeper.config import Target
+from lockkeeper.errors import DatabaseError
+from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all
+from lockkeeper.recovery.capture.identities import reset
+from lockkeeper.recovery.capture.models import CaptureRecord
+from lockkeeper.recovery.capture.slot import drop_publication, drop_slot
+
+_ORIGINS = r"""
+SELECT roname FROM pg_catalog.pg_replication_origin WHERE roname LIKE %s ESCAPE '\'
+"""
+_IS_OPEN = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s AND datallowconn"
+_DROP_ORIGIN = "SELECT pg_catalog.pg_replication_origin_drop(%s)"
+
+
+def remove_from_server(target: Target, record: CaptureRecord, database: str | None = None) -> list[str]:
+    """Remove everything of a capture from the server; returns what could not be, as readable lines.
+
+    Args:
+        target: whose.
+        record: the capture.
+        database: where the captured database is now, when it has been renamed.
+
+    Raises:
+        DatabaseError: the slot could not be dropped: it may hold WAL back.
+    """
+    name = database or target.database
+    with connect(target.maintenance_url, "capture-end", run_id=record.run_id) as server:
+        drop_slot(server, record.slot)
+        left = _drop_origins(server, record.slot)
+        if not fetch_all(server, _IS_OPEN, (name,)):
+            return left  # a quarantine lets nobody in, and what is left in it does nothing
+    return left + tidy(target.url.set(database=name), record)
+
+
+def tidy(url: URL, record: CaptureRecord) -> list[str]:
+    """Drop the publication and give the replica identities back, in a captured database or a copy of it."""
+    try:
+        with connect(url, "capture-end", run_id=record.run_id, lock_timeout_ms=5000) as connection:
+            drop_publication(connection, record.publication)
+            return [
+                f"table {table} still has REPLICA IDENTITY FULL: its lock was not to be had in time"
+                for table in reset(connection, record.tables)
+            ]
+    except DatabaseError as error:
+        return [f"publication {record.publication} and replica identities of {url.database} stay: {error}"]
+
+
+def _drop_origins(connection: Connection, slot: str) -> list[str]:
+    pattern = f"{slot}_".replace("\\", r"\\").replace("_", r"\_").replace("%", r"\%") + "%"
+    left = []
+    for (name,) in fetch_all(connection, _ORIGINS, (pattern,)):
+        try:
+            execute(connection, _DROP_ORIGIN, (name,))
+        except DatabaseError as error:
+            left.append(f"replication origin {name} stays: {error}")
+    return left

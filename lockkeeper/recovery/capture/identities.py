@@ -1,0 +1,76 @@
+"""Replica identities: FULL while changes are captured, what they were afterwards.
+
+With FULL every change comes with the whole row as it was, so that replay can tell what the application
+changed from what the migration had changed before. Each ALTER TABLE takes ACCESS EXCLUSIVE for a moment,
+with a short ``lock_timeout`` that is tried again, so that nobody queues behind us for long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from psycopg2 import sql
+
+from lockkeeper.errors import DatabaseError, LockTimeoutError
+from lockkeeper.postgres.connection import Connection, execute, fetch_all
+from lockkeeper.recovery.capture.models import CapturedTable
+
+LOCK_TIMEOUT_MS = 200
+ATTEMPTS = 15
+PAUSE_S = 0.2
+_NAME = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relreplident
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.to_regclass(%s)
+"""
+
+
+def set_full(connection: Connection, tables: Iterable[CapturedTable]) -> list[int]:
+    """Give tables REPLICA IDENTITY FULL; returns the OIDs of those whose lock was not to be had in time.
+
+    Can run twice. ``connection`` is autocommit.
+    """
+    refused = []
+    for table in tables:
+        if table.full and table.former_identity != "FULL" and not _alter(connection, table.identity, "FULL"):
+            refused.append(table.oid)
+    return refused
+
+
+def reset(connection: Connection, tables: Iterable[CapturedTable]) -> list[str]:
+    """Give tables their former identity back, where it is still the FULL that we had set.
+
+    Tables are found by name, so that it serves a restored copy too; can run twice.
+
+    Returns:
+        The tables that could not be reset: a lock was not to be had, or their index is gone.
+    """
+    left = []
+    for table in tables:
+        if table.full and table.former_identity != "FULL":
+            found = fetch_all(connection, _NAME, (table.identity,))
+            if found and found[0][1] == "f" and not _reset_one(connection, table):
+                left.append(table.identity)
+    return left
+
+
+def _reset_one(connection: Connection, table: CapturedTable) -> bool:
+    try:
+        return _alter(connection, table.identity, table.former_identity)
+    except DatabaseError:
+        # The migration has dropped the index that it was; the default is what PostgreSQL itself falls back
+        # to.
+        return _alter(connection, table.identity, "DEFAULT")
+
+
+def _alter(connection: Connection, identity: str, to: str) -> bool:
+    statement = sql.SQL("ALTER TABLE ONLY {} REPLICA IDENTITY {}").format(sql.SQL(identity), sql.SQL(to))
+    execute(connection, "SELECT pg_catalog.set_config('lock_timeout', %s, false)", (f"{LOCK_TIMEOUT_MS}ms",))
+    for attempt in range(ATTEMPTS):
+        try:
+            execute(connection, statement)
+            return True
+        except LockTimeoutError:
+            time.sleep(PAUSE_S * min(attempt + 1, 5))
+    return False
