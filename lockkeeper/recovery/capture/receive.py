@@ -159,8 +159,13 @@ class Receiver:
         return max(self._spool.end_lsn, self._received_lsn, server_end_lsn)
 
 
-def stream(cursor: ReplicationCursor, receiver: Receiver, every_second: Callable[[], bool]) -> None:
-    """Receive until ``every_second`` says no; what has come is then on disk and confirmed.
+def stream(
+    cursor: ReplicationCursor,
+    receiver: Receiver,
+    look_after: Callable[[], bool],
+    interval_s: float = FEEDBACK_INTERVAL_S,
+) -> None:
+    """Receive until ``look_after``, asked every ``interval_s``, says no; all is then on disk and confirmed.
 
     Raises:
         DatabaseError: the connection or the slot was lost.
@@ -171,12 +176,12 @@ def stream(cursor: ReplicationCursor, receiver: Receiver, every_second: Callable
             idle = _take_burst(cursor, receiver)
             now = time.monotonic()
             flushed = receiver.flush_if_due(now)
-            if flushed or now - looked_at >= FEEDBACK_INTERVAL_S:
+            if flushed or now - looked_at >= interval_s:
                 confirmed = max(confirmed, receiver.confirmable_lsn(cursor.wal_end))
                 _confirm(cursor, confirmed)
-        if now - looked_at >= FEEDBACK_INTERVAL_S:
+        if now - looked_at >= interval_s:
             looked_at = now
-            if not every_second():
+            if not look_after():
                 receiver.flush()
                 with converting_errors():
                     _confirm(cursor, max(confirmed, receiver.confirmable_lsn(0)))
