@@ -174,7 +174,8 @@ def _flush_folder(folder: Path) -> None:
 def _repair(folder: Path) -> int:
     """Cut what lies behind the last complete transaction; returns where that one ended (0: there is none).
 
-    A transaction may have begun segments ago: those that lie wholly inside of it are removed.
+    A transaction may have begun segments ago: those that lie wholly inside of it are emptied, and not
+    removed, since a reader may be at one, and their numbers must not come again.
     """
     for number in reversed(segment_numbers(folder)):
         path = segment_path(folder, number)
@@ -183,12 +184,10 @@ def _repair(folder: Path) -> int:
             at += size
             if not block.inside_transaction:
                 kept, end_lsn = at, max(end_lsn, block.end_lsn)
+        os.truncate(path, kept)
+        _sync(path)
         if kept:
-            os.truncate(path, kept)
-            _sync(path)
             return end_lsn
-        path.unlink()
-        _flush_folder(folder)
     return 0
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from psycopg2 import sql
 
 from lockkeeper.errors import DatabaseError, LockTimeoutError
-from lockkeeper.postgres.connection import Connection, execute, fetch_all
+from lockkeeper.postgres.connection import Connection, execute, fetch_all, named_query
 from lockkeeper.recovery.capture.models import CapturedTable
+from lockkeeper.recovery.capture.tables import PACKAGE
 
 LOCK_TIMEOUT_MS = 200
 ATTEMPTS = 15
@@ -50,18 +51,34 @@ def reset(connection: Connection, tables: Iterable[CapturedTable]) -> list[str]:
     for table in tables:
         if table.full and table.former_identity != "FULL":
             found = fetch_all(connection, _NAME, (table.identity,))
-            if found and found[0][1] == "f" and not _reset_one(connection, table):
+            if (
+                found
+                and found[0][1] == "f"
+                and not _reset_one(connection, table.identity, table.former_identity)
+            ):
                 left.append(table.identity)
     return left
 
 
-def _reset_one(connection: Connection, table: CapturedTable) -> bool:
+def reset_as_noted(connection: Connection, publication: str) -> list[str]:
+    """Do the same from what the publication's comment says, where nothing else is known; can run twice.
+
+    Also for a database that was restored from a backup made while a capture ran.
+    """
+    left = []
+    for table, former in fetch_all(connection, named_query("noted_identities", PACKAGE), (publication,)):
+        if not _reset_one(connection, table, former):
+            left.append(str(table))
+    return left
+
+
+def _reset_one(connection: Connection, table: str, former: str) -> bool:
     try:
-        return _alter(connection, table.identity, table.former_identity)
+        return _alter(connection, table, former)
     except DatabaseError:
         # The migration has dropped the index that it was; the default is what PostgreSQL itself falls back
         # to.
-        return _alter(connection, table.identity, "DEFAULT")
+        return _alter(connection, table, "DEFAULT")
 
 
 def _alter(connection: Connection, identity: str, to: str) -> bool:
