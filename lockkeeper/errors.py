@@ -227,6 +227,74 @@ class RecoveryError(NeedsHumanError):
     """No step of the recovery ladder brought the database back to a verified state."""
 
 
+class RenameError(LockkeeperError):
+    """A change of a column under way could not go on; its ledger says where it stands."""
+
+
+class StageRefusedError(RefusedError):
+    """The ledger stands elsewhere: ``stage`` is where, ``allowed`` the stages that may follow."""
+
+    def __init__(self, wanted: str, stage: str, allowed: Sequence[str], why: str = "") -> None:
+        self.wanted = wanted
+        self.stage = stage
+        self.allowed = tuple(allowed)
+        following = " or ".join(self.allowed) or "none: it is over"
+        why = why or f"What may follow is {following}."
+        super().__init__(f"The change is {stage}; it cannot become {wanted} now. {why}")
+
+
+class PlanRefusedError(RefusedError):
+    """Something on the column cannot be carried over; ``reasons`` has a line for each, with its name."""
+
+    def __init__(self, subject: str, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(f"{subject} is refused, nothing was touched: " + "; ".join(self.reasons))
+
+
+class ParityError(RenameError):
+    """Old and new column differ; ``keys`` names rows (not all of them), ``differing`` counts them."""
+
+    def __init__(self, subject: str, differing: int, keys: Sequence[str]) -> None:
+        self.differing = differing
+        self.keys = tuple(keys)
+        super().__init__(
+            f"{subject}: {differing} rows differ, among them {', '.join(self.keys) or 'rows without a key'}. "
+            "Nothing was switched. Run the backfill again for rows that are not filled; a row that still "
+            "differs was written past the trigger."
+        )
+
+
+class BackfillError(RenameError):
+    """Rows could not be filled; ``rows`` names them (not all of them) with the server's words."""
+
+    def __init__(self, message: str, rows: Sequence[str] = ()) -> None:
+        self.rows = tuple(rows)
+        super().__init__(f"{message} " + "; ".join(self.rows) if self.rows else message)
+
+
+class BackfillStoppedError(RenameError):
+    """Somebody asked the backfill to stop; run again, it goes on where it stopped."""
+
+
+class FencedError(RenameError):
+    """Another worker has taken the change over since; this one has written nothing more."""
+
+
+class ScreamTestFailedError(RenameError):
+    """The application failed while the old column was hidden; it is back. ``errors`` counts its failures."""
+
+    def __init__(self, subject: str, errors: int) -> None:
+        self.errors = errors
+        super().__init__(
+            f"{subject}: the application reported {errors} errors while the old column was hidden. It is "
+            "back under its name, in step. Find what still uses it before you try again."
+        )
+
+
+class QuarantineRetainedError(RefusedError):
+    """The quarantined column's retention time is not over."""
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether trying again can help: lock time-outs, deadlocks, serialization, lost connections."""
     if isinstance(error, ConnectionLostError):

@@ -24,13 +24,13 @@ TEMPORARY_SCHEMA = "pg_temp"
 
 
 @cache
-def _template(name: str) -> Template:
-    return Template(files("lockkeeper.ops").joinpath("queries", f"{name}.sql").read_text(encoding="utf-8"))
+def _template(name: str, package: str) -> Template:
+    return Template(files(package).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8"))
 
 
-def named_query(name: str, /, **values: str) -> str:
-    """Return ``queries/<name>.sql`` with its ``$values`` (SQL text already) filled in."""
-    return _template(name).substitute(values)
+def named_query(name: str, /, package: str = "lockkeeper.ops", **values: str) -> str:
+    """Return ``queries/<name>.sql`` of ``package`` with its ``$values`` (SQL text already) filled in."""
+    return _template(name, package).substitute(values)
 
 
 class Relation(NamedTuple):

@@ -78,16 +78,31 @@ def _build(session: Session, operation: ops.CreateIndexOp, table: Relation) -> N
         return
     operation = on_table(operation, table)
     sql = ddl.create_index(operation, session.context, concurrently=True)
+    build(session, table, str(operation.index_name), sql, _duplicates(operation, table))
+
+
+def build(session: Session, table: Relation, name: str, sql: str, duplicates: str = "") -> None:
+    """Run a CREATE INDEX CONCURRENTLY; a valid index of that name is taken as done, an invalid one dropped.
+
+    ``duplicates`` is the query that finds rows which a unique index does not allow.
+
+    Raises:
+        InvalidDataError: the rows are not unique; no index is left.
+        LockWaitError: a lock or an old snapshot outlasted the policy.
+    """
+    index = catalog.find_index(session, table, name)
+    if index is not None and index.valid and index.on_our_table:
+        return
     for attempt in range(1, session.policy.builds + 1):
-        _drop_leftover(session, table, str(operation.index_name))
+        _drop_leftover(session, table, name)
         try:
             if session.try_patient(table.sql, sql):
                 return
         except DBAPIError as error:
-            _take_back(session, table, operation, error)
+            _take_back(session, table, name, error, duplicates)
         session.pause(attempt)
     blocked = session.waited_too_long(table.sql, sql)
-    _take_back(session, table, operation, blocked)
+    _take_back(session, table, name, blocked, duplicates)
 
 
 def _drop_leftover(session: Session, table: Relation, index_name: str) -> None:
@@ -102,20 +117,20 @@ def _drop_leftover(session: Session, table: Relation, index_name: str) -> None:
     session.patient(table.sql, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
-def _take_back(session: Session, table: Relation, operation: ops.CreateIndexOp, error: Exception) -> None:
+def _take_back(session: Session, table: Relation, index_name: str, error: Exception, duplicates: str) -> None:
     """Leave no invalid index behind (a unique one would go on refusing the application's rows), and raise."""
-    name = ddl.quote_table(str(operation.index_name), table.schema)
+    name = ddl.quote_table(index_name, table.schema)
     sqlstate = sqlstate_of(error) if isinstance(error, DBAPIError) else None
     if not (isinstance(error, DBAPIError) and error.connection_invalidated):
         try:
-            _drop_leftover(session, table, str(operation.index_name))
+            _drop_leftover(session, table, index_name)
         except (DBAPIError, LockWaitError):
             session.warn(f"the invalid index {name} is left behind; the next run drops it")
     if sqlstate == UNIQUE_VIOLATION:
         raise InvalidDataError(
             f"Unique index {name} cannot be built: {table.sql} has duplicates.",
             table=table.sql,
-            query=_duplicates(operation, table),
+            query=duplicates,
             sqlstate=sqlstate,
         ) from error
     raise error

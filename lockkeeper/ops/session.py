@@ -18,9 +18,9 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
@@ -36,6 +36,7 @@ from lockkeeper.ops.errors import (
 )
 
 logger = logging.getLogger("lockkeeper.ops")
+_T = TypeVar("_T")
 
 # Longer than the default deadlock_timeout (1 s), after which an autovacuum in the way is cancelled.
 QUIET_WAIT_MS = 3_000
@@ -150,17 +151,32 @@ class Session:
         """
         if self.offline:
             self.context.impl.static_output(_retrying_block(statements, self.policy))
-            return None
+            return
+
+        def run_all() -> None:
+            for statement in statements:
+                self.run(statement)
+
+        self.short_work(table, statements[0], run_all)
+
+    def short_work(self, table: str, doing: str, work: Callable[[], _T]) -> _T:
+        """Return what ``work`` does in one short transaction as ``short`` has it; not to be used offline.
+
+        ``work`` may be called many times, each time in a new transaction; ``doing`` names it in messages.
+
+        Raises:
+            LockWaitError: the lock was not to be had in ``attempts`` attempts; nothing was changed.
+        """
         for attempt in range(1, self.policy.attempts + 1):
             try:
-                return self._try_short(table, statements)
+                with self.transaction():
+                    self._limit_short(table)
+                    return work()
             except DBAPIError as error:
-                self._only_lock_timeouts(error, table, statements[0])
-                logger.info("%s: attempt %d found %s locked", statements[0], attempt, table)
+                self._only_lock_timeouts(error, table, doing)
+                logger.info("%s: attempt %d found %s locked", doing, attempt, table)
             self.pause(attempt)
-        raise LockWaitError(
-            statements[0], table=table, attempts=self.policy.attempts, blockers=self.blockers(table)
-        )
+        raise LockWaitError(doing, table=table, attempts=self.policy.attempts, blockers=self.blockers(table))
 
     def pause(self, attempt: int) -> None:
         """Wait before the next attempt: random, longer each time, bounded."""
@@ -174,13 +190,10 @@ class Session:
         """Log how far a long stage has come."""
         logger.info("%s", text)
 
-    def _try_short(self, table: str, statements: Sequence[str]) -> None:
-        with self.transaction():
-            self.run(self.limits(QUIET_WAIT_MS, QUIET_WAIT_MS + self.policy.hold_limit_ms))
-            self.run(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
-            self.run(self.limits(self.lock_timeout_ms, self.policy.hold_limit_ms))
-            for statement in statements:
-                self.run(statement)
+    def _limit_short(self, table: str) -> None:
+        self.run(self.limits(QUIET_WAIT_MS, QUIET_WAIT_MS + self.policy.hold_limit_ms))
+        self.run(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+        self.run(self.limits(self.lock_timeout_ms, self.policy.hold_limit_ms))
 
     def _only_lock_timeouts(self, error: DBAPIError, table: str, statement: str) -> None:
         """Raise anything that trying again cannot mend."""

@@ -1,0 +1,124 @@
+"""The loop of every backfill: range after range, each one short transaction, its cursor in the same one.
+
+A batch waits for a row that somebody holds no longer than for any lock, then lets all its rows go and comes
+back with half of them, down to the single row, which is named and handed over. So does a batch that a row's
+values make fail. Whatever is no fault of a row (no space left, a lost connection) ends the loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from sqlalchemy.exc import DBAPIError
+
+from lockkeeper.backfill.steering import Steering
+from lockkeeper.backfill.walks import Place, Row, Walk
+from lockkeeper.ops.errors import LOCK_NOT_AVAILABLE, sqlstate_of
+from lockkeeper.ops.session import Session
+
+BATCH_LIMIT_MS = 60_000
+_AGAIN = frozenset({LOCK_NOT_AVAILABLE, "40P01", "40001"})
+# Data exception, integrity constraint violation, raised by a trigger, with check option violation.
+_ROWS_FAULT = ("22", "23", "P0", "44")
+
+
+class Fault(NamedTuple):
+    """Why a row could not be filled."""
+
+    sqlstate: str
+    message: str
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether only somebody's lock was in the way."""
+        return self.sqlstate in _AGAIN
+
+
+class Keeper(Protocol):
+    """What a backfill remembers, and what it does with rows that cannot be filled."""
+
+    def keep(self, place: Place, written: int) -> None:
+        """Remember the cursor; called in the batch's own transaction."""
+
+    def park(self, row: Row, fault: Fault) -> None:
+        """Remember a row that could not be filled, or raise."""
+
+    def between(self, written: int) -> None:
+        """Called between batches, outside of any transaction: wait, look at limits, vacuum, or raise."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to the rows of a range: ``where`` must be false for a row that is done."""
+
+    assignment: str
+    where: str
+    bound_by_where: bool = False
+
+
+def fill(
+    session: Session, walk: Walk, work: Work, steering: Steering, keeper: Keeper, after: Place | None
+) -> int:
+    """Run ``UPDATE ... SET assignment WHERE where`` from the cursor to the walk's end; return rows written.
+
+    ROW EXCLUSIVE on the table and locks on the rows of one batch, for about ``steering.target_ms``.
+    """
+    total = 0
+    where = work.where if work.bound_by_where else None
+    while upto := walk.bound(after, steering.rows, where):
+        started = time.monotonic()
+        outcome = _try(session, walk.table, walk.condition(after, upto), work, partial(keeper.keep, upto))
+        if isinstance(outcome, int):
+            steering.took(outcome, (time.monotonic() - started) * 1000)
+        elif steering.failed():
+            continue
+        else:
+            outcome = _one_by_one(session, walk, work, keeper, (after, upto))
+        total, after = total + outcome, upto
+        keeper.between(outcome)
+    return total
+
+
+def fill_row(session: Session, walk: Walk, work: Work, row: Row) -> Fault | None:
+    """Fill one row; None when that succeeded or there was nothing to do."""
+    outcome = _try(session, walk.table, row.condition, work, lambda _: None)
+    return outcome if isinstance(outcome, Fault) else None
+
+
+def _one_by_one(
+    session: Session, walk: Walk, work: Work, keeper: Keeper, span: tuple[Place | None, Place]
+) -> int:
+    written = 0
+    for row in walk.rows(*span, work.where):
+        outcome = _try(session, walk.table, row.condition, work, lambda _: None)
+        if isinstance(outcome, Fault):
+            keeper.park(row, outcome)
+        else:
+            written += outcome
+    with session.transaction():
+        keeper.keep(span[1], written)
+    return written
+
+
+def _try(
+    session: Session, table: str, condition: str, work: Work, and_then: Callable[[int], None]
+) -> int | Fault:
+    try:
+        with session.transaction():
+            session.run(session.limits(session.lock_timeout_ms, BATCH_LIMIT_MS))
+            session.run(
+                "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), "
+                "pg_catalog.set_config('enable_seqscan', 'off', true)"
+            )
+            count = session.run(f"UPDATE {table} SET {work.assignment} WHERE {condition} AND ({work.where})")
+            and_then(count)
+            return count
+    except DBAPIError as error:
+        sqlstate = sqlstate_of(error) or ""
+        if sqlstate not in _AGAIN and not sqlstate.startswith(_ROWS_FAULT):
+            raise
+        return Fault(sqlstate, str(error.orig).strip().splitlines()[0])

@@ -1,0 +1,42 @@
+"""How many rows the next batch has: as many as fit into the time budget, never more than allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LEAST_ROWS = 16
+_MOST_GROWTH, _MOST_SHRINKING = 1.5, 0.25
+
+
+@dataclass
+class Steering:
+    """The size of batches.
+
+    Attributes:
+        rows: of the next batch.
+        most_rows: its upper bound.
+        target_ms: how long a batch may hold its locks on rows.
+    """
+
+    rows: int
+    most_rows: int
+    target_ms: float
+
+    def took(self, rows: int, elapsed_ms: float) -> None:
+        """Learn from a batch that was committed."""
+        factor = self.target_ms / max(elapsed_ms, 0.1)
+        factor = min(_MOST_GROWTH, max(_MOST_SHRINKING, factor))
+        wanted = int(self.rows * factor) if rows or factor < 1 else self.rows * 2
+        self.rows = max(min(LEAST_ROWS, self.most_rows), min(self.most_rows, wanted))
+
+    def failed(self) -> bool:
+        """Halve; False when the rows are so few that each should be tried by itself."""
+        if self.rows <= LEAST_ROWS:
+            return False
+        self.rows = max(LEAST_ROWS, self.rows // 2)
+        return True
+
+    def limit(self, most_rows: int, target_ms: float) -> None:
+        """Take over bounds that somebody has changed meanwhile."""
+        self.most_rows, self.target_ms = most_rows, target_ms
+        self.rows = max(1, min(self.rows, most_rows))
