@@ -14,3 +14,5 @@ from lockkeeper.config import TARGET_NAME_PATTERN
 TargetName = Annotated[str, Field(pattern=TARGET_NAME_PATTERN)]
 Revision = Annotated[str, Field(min_length=1)]
 BackupId = Annotated[str, Field(min_length=1)]
+TableName = Annotated[str, Field(min_length=1)]
+ColumnName = Annotated[str, Field(min_length=1)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from lockkeeper.models import (
+    Approval,
     BackupManifest,
     BackupVerification,
     Check,
@@ -18,7 +19,10 @@ from lockkeeper.models import (
 )
 from lockkeeper.operations import OperationSteps
 from lockkeeper.proving.models import Rehearsal
+from lockkeeper.rename import RenameStatus
+from lockkeeper.renaming import RenameRequest, RenameSteps
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
+from tasks import rename
 from tasks.backup import create_backup, expire_backups
 from tasks.drill import drill_backup, publish_trend
 from tasks.migrate import apply_migration, revert_migration
@@ -32,7 +36,7 @@ from tasks.runs import Run
 from tasks.verify import verify_migration, verify_unchanged
 from tasks.verify_backup import verify_backup
 
-EXPECTED_STEPS = {"migrate": 6, "backup": 3, "restore": 2, "drill": 1}
+EXPECTED_STEPS = {"migrate": 6, "backup": 3, "restore": 2, "drill": 1, "rename": 7}
 """How many steps each operation has when nothing goes wrong; only progress bars rest on it."""
 
 
@@ -156,3 +160,52 @@ class MigrationTasks(_RunSteps, MigrationSteps):
     ) -> RestoreReport:
         """See ``MigrationSteps``."""
         return restore_backup(*self._of_run, backup, reason, list(applied), complete)
+
+
+class RenameTasks(_RunSteps, RenameSteps):
+    """Plays ``lockkeeper.renaming`` with one task a stage."""
+
+    def __init__(self, run: Run, change: RenameRequest) -> None:
+        super().__init__(run)
+        self._change = change
+        self._of_stage = (*self._of_run, change)
+
+    def expand(self) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.expand(*self._of_stage)
+
+    def backfill(self) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.backfill(*self._of_stage)
+
+    def validate(self) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.validate(*self._of_stage)
+
+    def flip(self, approval: Approval) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.flip(*self._of_stage, approval)
+
+    def observe(self) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.observe(*self._of_stage)
+
+    def scream(self) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.scream(*self._of_stage)
+
+    def contract(self, approval: Approval) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.contract(*self._of_stage, approval)
+
+    def abort(self, approval: Approval) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.abort(*self._of_stage, approval)
+
+    def status(self) -> RenameStatus:
+        """See ``RenameSteps``."""
+        return rename.stages_of(*self._of_stage).status()
+
+    def question(self, key: str) -> str:
+        """See ``RenameSteps``."""
+        return rename.stages_of(*self._of_stage).question(key)

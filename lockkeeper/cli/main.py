@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from lockkeeper import __version__
-from lockkeeper.cli import backups, drill, lint, migrations, stack, status, targets, test
+from lockkeeper.cli import backups, drill, lint, migrations, rename, stack, status, targets, test
 from lockkeeper.cli.output import Result, Session, configure_logging
 from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
 from lockkeeper.redaction import redact
@@ -46,9 +46,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(targets.app, name="target")
+app.add_typer(rename.app, name="rename")
 for _command in (
     migrations.migrate, migrations.plan, lint.lint, status.status,
-    backups.backup, backups.backups, backups.restore, drill.drill, stack.up, stack.down,
+    backups.backup, backups.backups, backups.restore, drill.drill, rename.tune, stack.up, stack.down,
 ):  # fmt: skip
     app.command()(_command)
 app.command("test")(test.prove_revisions)
@@ -96,7 +97,7 @@ def run(argv: Sequence[str]) -> int:
 def _command_line() -> Any:
     """Return what typer makes of ``app``: an object of click, or of a copy of click that typer carries."""
     command: Any = typer.main.get_command(app)
-    for group in (command, command.commands["target"]):
+    for group in (command, command.commands["target"], command.commands["rename"]):
         group.rich_markup_mode = None  # rich's panels cost half a second; only the commands have them
     return command
 

@@ -55,34 +55,60 @@ class RampPolicy(Fact):
 class Signal(Protocol):
     """One thing that is watched."""
 
+    def learn(self) -> None:
+        """Look at how things are before anything is changed."""
+        ...
+
     def problem(self) -> str | None:
         """Return what is broken now, in words that fit after "at 10 %", or None."""
         ...
 
 
 class RolledBack:
-    """The share of transactions that were rolled back since the last look, against that before the flip.
+    """The share of transactions that were rolled back since the last look, against that before the change.
 
-    Reads that end with a rollback, as many pools do, are counted as well: so only what is more than before
-    the flip counts, and more than chance explains (``DEVIATIONS`` standard deviations). Below ``LEAST``
+    PostgreSQL counts no errors, only rollbacks, and reads that end with a rollback, as many pools do it, are
+    among them. So only twice in a row counts what exceeds the highest share before by ``limit``, by half of
+    that share, and by more than chance explains (``DEVIATIONS`` standard deviations). Below ``LEAST``
     transactions a share says nothing; they are left for the next look.
     """
 
     LEAST = 50
     DEVIATIONS = 4
+    IN_A_ROW = 2
 
     def __init__(self, url: URL, limit: float) -> None:
         self._url = url
         self._limit = limit
         self._last: tuple[int, int] | None = None
         self._before: float | None = None
+        self._bad_looks = 0
+
+    def learn(self) -> None:
+        """See ``Signal``."""
+        if share := self._share():
+            self._before = max(share[0], self._before or 0.0)
 
     def problem(self) -> str | None:
         """See ``Signal``."""
+        seen = self._share()
+        if seen is None:
+            return None
+        share, transactions = seen
+        if self._before is None:
+            self._before = share
+        chance = self.DEVIATIONS * math.sqrt(max(self._before, 0.01) / transactions)
+        bad = share > self._before + max(self._limit, self._before / 2) + chance
+        self._bad_looks = self._bad_looks + 1 if bad else 0
+        if self._bad_looks < self.IN_A_ROW:
+            return None
+        return f"{share:.1%} of the transactions failed ({self._before:.1%} before)"
+
+    def _share(self) -> tuple[float, int] | None:
+        """Return the share since the last look and of how many, or None when these are too few."""
         with connect(self._url, "observe") as connection:
-            committed, failed = map(
-                int, fetch_one(connection, named_query("transactions", "lockkeeper.flags"))
-            )
+            row = fetch_one(connection, named_query("transactions", "lockkeeper.flags"))
+        committed, failed = int(row[0]), int(row[1])
         if self._last is None or (committed, failed) < self._last:  # the first look, or counters were reset
             self._last = (committed, failed)
             return None
@@ -90,14 +116,7 @@ class RolledBack:
         if good + bad < self.LEAST:
             return None
         self._last = (committed, failed)
-        share = bad / (good + bad)
-        if self._before is None:
-            self._before = share
-            return None
-        chance = self.DEVIATIONS * math.sqrt(max(self._before, 0.01) / (good + bad))
-        if share <= self._before + self._limit + chance:
-            return None
-        return f"{share:.1%} of the transactions failed ({self._before:.1%} before the flip)"
+        return bad / (good + bad), good + bad
 
 
 @dataclass
@@ -107,6 +126,9 @@ class QueriedErrorRate:
     url: URL
     query: str
     limit: float
+
+    def learn(self) -> None:
+        """See ``Signal``: the limit is the user's own, whatever was before."""
 
     def problem(self) -> str | None:
         """See ``Signal``."""
@@ -122,7 +144,7 @@ def settle(signal: Signal, policy: RampPolicy) -> None:
         LockkeeperError: it cannot be read.
     """
     for _ in range(BASELINE_LOOKS):
-        signal.problem()
+        signal.learn()
         time.sleep(policy.sample_interval_s)
 
 
@@ -181,7 +203,9 @@ class Ramp:
         """
         start = self.current()
         if start == 0:
-            self._watch(0, min(self.policy.observe_s, BASELINE_LOOKS * self.policy.sample_interval_s))
+            for signal in self.signals:
+                settle(signal, self.policy)
+            self._watch(0, 0.0)
         for percent in self.policy.percents:
             if percent < start:
                 continue
