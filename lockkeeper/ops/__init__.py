@@ -21,6 +21,7 @@ from alembic import op
 from alembic.operations import Operations
 
 from lockkeeper.ops import operations as _online
+from lockkeeper.ops import renames as _renames
 from lockkeeper.ops.directives import online_directives
 from lockkeeper.ops.errors import (
     DefinitionConflictError,
@@ -40,18 +41,22 @@ __all__ = [
     "NotOnlineError",
     "OnlineOperationError",
     "UncommittedWorkError",
+    "abort_rename_online",
     "add_check_online",
     "add_column_online",
     "add_foreign_key_online",
     "add_unique_online",
     "backfill_online",
+    "contract_rename_online",
     "create_index_online",
     "drop_column_online",
     "drop_constraint_online",
     "drop_index_online",
     "drop_not_null_online",
+    "expand_rename_online",
     "online_directives",
     "set_not_null_online",
+    "undo_contract_online",
 ]
 
 _P = ParamSpec("_P")
@@ -79,3 +84,7 @@ drop_column_online = _plain(_online.DropColumnOnlineOp.drop_column_online)
 set_not_null_online = _plain(_online.SetNotNullOnlineOp.set_not_null_online)
 drop_not_null_online = _plain(_online.DropNotNullOnlineOp.drop_not_null_online)
 backfill_online = _plain(_online.BackfillOnlineOp.backfill_online)
+expand_rename_online = _plain(_renames.ExpandRenameOp.expand_rename_online)
+abort_rename_online = _plain(_renames.AbortRenameOp.abort_rename_online)
+contract_rename_online = _plain(_renames.ContractRenameOp.contract_rename_online)
+undo_contract_online = _plain(_renames.UndoContractOp.undo_contract_online)
