@@ -10,14 +10,13 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from lockkeeper.errors import LockkeeperError, MigrationError, NeedsHumanError
 from lockkeeper.ladder import LadderFacts, Prospect, Rung, next_rung
 from lockkeeper.models import (
     BackupManifest,
     MigrationPlan,
-    Outcome,
     RecoveryAttempt,
     RestoreReport,
     RevisionTiming,
@@ -31,8 +30,8 @@ logger = logging.getLogger(__name__)
 class RecoverySteps(Protocol):
     """The steps of a recovery. Each raises a LockkeeperError when it fails; none returns a secret."""
 
-    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
-        """Read the version table, waiting for a server that is coming back."""
+    def recovery_facts(self, plan: MigrationPlan, backup: BackupManifest) -> LadderFacts:
+        """Say where the database stands and what the way back consists of; waits for the server."""
         ...
 
     def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
@@ -47,6 +46,18 @@ class RecoverySteps(Protocol):
         ``applied`` are the revisions that ran in either direction; ``complete`` says that nothing else of
         the migration can have been committed.
         """
+        ...
+
+    def warm_swap(
+        self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
+    ) -> RestoreReport:
+        """Let the warm copy take over with everything that was written since; verify."""
+        ...
+
+    def restore_with_replay(
+        self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
+    ) -> RestoreReport:
+        """Restore beside, replay everything that was written since, swap, verify."""
         ...
 
     def restore(
@@ -89,34 +100,30 @@ def log_unexpected(error: BaseException) -> None:
 
 @dataclass
 class Climb:
-    """Climbs until a rung is verified; ``recover`` sets the outcome and raises no Exception."""
+    """Climbs until a rung is verified."""
 
     steps: RecoverySteps
     record: RunRecord
-    policy: Literal["lossless", "accept-loss", "manual"]
     plan: MigrationPlan
     backup: BackupManifest
     damage: Damage
 
-    def recover(self) -> None:
-        """Climb the ladder; the first rung that is verified decides the outcome."""
+    def recover(self) -> Rung | None:
+        """Return the rung that was verified, None when only a human can go on; raises no Exception."""
         tried: list[Rung] = []
         try:
-            moved = set(self.steps.current_revisions(self.plan)) != set(self.plan.before)
-            while prospect := next_rung(LadderFacts(moved, self.policy), tried):
+            facts = self.steps.recovery_facts(self.plan, self.backup)
+            while prospect := next_rung(facts, tried):
                 tried.append(prospect.rung)
                 if self._climb(prospect):
-                    unchanged = prospect.rung is Rung.ROLLED_BACK
-                    outcome = Outcome.UNCHANGED if unchanged else Outcome.RECOVERED
-                    self.record.conclude(outcome, self.damage.error)
-                    return
+                    return prospect.rung
         except Exception as error:
             log_unexpected(error)
             why = redact(str(error))
             self.record.attempted(
                 RecoveryAttempt(rung="find out where the database stands", succeeded=False, reason=why)
             )
-        self.record.conclude(Outcome.NEEDS_HUMAN, self.damage.error, next_command=self.damage.next_command)
+        return None
 
     def _climb(self, prospect: Prospect) -> bool:
         """Try one rung; keeps why it was or was not enough."""
@@ -151,6 +158,11 @@ class Climb:
             restored = self.steps.restore(self.backup, damage.reason, damage.applied, damage.complete)
             self.record.update(restore=restored)
             return f"restored {self.backup.id}; writes were refused for {restored.fence_s:.2f} s"
+        if rung in (Rung.WARM_SWAP, Rung.REPLAY):
+            take_over = self.steps.warm_swap if rung is Rung.WARM_SWAP else self.steps.restore_with_replay
+            restored = take_over(self.plan, self.backup, damage.reason, damage.applied)
+            self.record.update(restore=restored)
+            return carried_over(restored)
         if rung is Rung.DOWNGRADE:
             try:
                 damage.applied.extend(self.steps.downgrade(self.plan))
@@ -159,3 +171,12 @@ class Climb:
                 damage.complete = damage.complete and not error.left_partial
                 raise
         return self.steps.verify_unchanged(self.plan, self.backup, damage.applied, damage.complete)
+
+
+def carried_over(done: RestoreReport) -> str:
+    """Say what a recovery without loss has done, in one line."""
+    parked = f", {len(done.parked)} parked" if done.parked else ""
+    return (
+        f"revision and schema are as before, {done.replayed_changes or 0} changes since the backup were "
+        f"carried over{parked}; writes were refused for {done.fence_s:.2f} s"
+    )

@@ -123,6 +123,25 @@ class Policies(_Settings):
             "backup, 'accept-loss' restores anyway, 'manual' always asks a human."
         ),
     )
+    capture: Literal["auto", "off"] = Field(
+        default="auto",
+        description=(
+            "'auto' captures what is written since the backup wherever the server permits it, so that a "
+            "recovery loses nothing; 'off' never does."
+        ),
+    )
+    without_capture: Literal["accept", "fence", "refuse"] = Field(
+        default="accept",
+        description=(
+            "Where nothing is captured: 'accept' restores by itself only when nothing was written since the "
+            "backup, 'fence' lets nobody write for the length of the migration, 'refuse' does not start."
+        ),
+    )
+    bake_time_s: float = Field(
+        default=0,
+        ge=0,
+        description="How long after a migration its way back is kept, for `lockkeeper undo`; costs a copy.",
+    )
     recovery_objective_s: float = Field(
         default=300, gt=0, description="How long a recovery from storage may take; drills alert beyond it."
     )

@@ -1,7 +1,7 @@
 """The steps of the runbook, done for real and without Prefect.
 
-Those of a recovery are in ``engine_recovery``, those of backups and restores in ``engine_operations``, what
-they all rest on in ``engine_run``.
+Those of a recovery are in ``engine_recovery``, its way back in ``engine_standby``, what is taken up later in
+``engine_later``, backups and restores in ``engine_operations``, what they all rest on in ``engine_run``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from lockkeeper import alembic_project, backup
-from lockkeeper.engine_operations import OperationEngine
-from lockkeeper.engine_recovery import RecoveryEngine
+from lockkeeper.backup.snapshot import ExportedSnapshot
+from lockkeeper.engine_later import LaterEngine
 from lockkeeper.errors import LockkeeperError, RefusedError, VerificationError
 from lockkeeper.models import (
     BackupManifest,
@@ -42,7 +42,7 @@ from lockkeeper.verification import (
 )
 
 
-class Engine(RecoveryEngine, OperationEngine):
+class Engine(LaterEngine):
     """The real ``MigrationSteps`` (see ``lockkeeper.runbook``) for one target and one run."""
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
@@ -56,10 +56,18 @@ class Engine(RecoveryEngine, OperationEngine):
         return plan, checks
 
     def create_backup(self, plan: MigrationPlan) -> BackupManifest:
-        """Dump the database to storage at one snapshot."""
-        return backup.create_backup(
-            self.target, run_id=self.run_id, revisions=plan.before, progress=self.say("backup")
-        )
+        """Dump the database to storage at one snapshot; from it on everything written is captured."""
+
+        def dump(snapshot: ExportedSnapshot | None) -> BackupManifest:
+            return backup.create_backup(
+                self.target,
+                run_id=self.run_id,
+                revisions=plan.before,
+                progress=self.say("backup"),
+                snapshot=snapshot,
+            )
+
+        return self.captured_backup(len(plan.steps), dump)
 
     def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
         """Restore the backup from storage into a scratch database and compare.
@@ -76,7 +84,7 @@ class Engine(RecoveryEngine, OperationEngine):
         return verification
 
     def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
-        """Play the plan on the verified copy: up, down and up again, with content compared.
+        """Play the plan on the verified copy, or on its clone: up, down and up again, with content compared.
 
         Raises:
             VerificationError: something was found; production was not touched.
@@ -116,6 +124,7 @@ class Engine(RecoveryEngine, OperationEngine):
             plan,
             policies=self.target.policies,
             run_id=self.run_id,
+            marks=self.marks(),
             on_event=self._on_revision,
         )
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from lockkeeper import backup, recovery
 from lockkeeper.drill import drill_backup, last_drill, write_drill
-from lockkeeper.engine_run import EngineRun
+from lockkeeper.engine_standby import StandbyEngine
 from lockkeeper.errors import RefusedError, StorageError
 from lockkeeper.models import BackupManifest, BackupState, DrillReport, RestoreReport
 from lockkeeper.signals import uninterrupted
 from lockkeeper.storage import open_storage
 
 
-class OperationEngine(EngineRun):
+class OperationEngine(StandbyEngine):
     """The real ``OperationSteps``, but for the proof of a backup, which migrations need too."""
 
     def back_up(self) -> BackupManifest:
@@ -53,10 +53,6 @@ class OperationEngine(EngineRun):
         with contextlib.suppress(StorageError):
             return last_drill(open_storage(self.target.storage), self.target.name)
         return None
-
-    def captures(self) -> bool:
-        """Whether a migration of this target would capture what is written since its backup."""
-        return False
 
     def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
         """Restore what an operator asked for; only ``accept_loss`` counts, not the recovery policy.

@@ -6,19 +6,120 @@ import time
 from collections.abc import Sequence
 
 from lockkeeper import alembic_project, recovery
-from lockkeeper.engine_run import EngineRun
-from lockkeeper.errors import ConnectionLostError, NeedsHumanError, VerificationError
+from lockkeeper.backup import load_manifest
+from lockkeeper.engine_standby import StandbyEngine
+from lockkeeper.errors import (
+    ConnectionLostError,
+    LockkeeperError,
+    NeedsHumanError,
+    RecoveryError,
+    VerificationError,
+)
+from lockkeeper.ladder import LadderFacts, Rung
 from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
+from lockkeeper.recovery.provision import Provision
+from lockkeeper.recovery.take_over import (
+    TakingOver,
+    restore_with_replay,
+    schema_as_served,
+    swap_warm_copy,
+)
 from lockkeeper.recovery.unchanged import judge_tables, own_writes
 from lockkeeper.verification import check_revisions, read_version_table
 
 REACHABLE_AGAIN_TIMEOUT_S = 120.0
+WARM_SWAP_S, SWAP_S, REPLAYED_CHANGES_PER_S = 3.0, 2.0, 5000.0
+"""What ``benchmarks/recovery_benchmark.py`` has shown: predictions rest on it, nothing that safety needs."""
 
 
-class RecoveryEngine(EngineRun):
+class RecoveryEngine(StandbyEngine):
     """The real ``RecoverySteps``."""
+
+    def recovery_facts(self, plan: MigrationPlan, backup: BackupManifest) -> LadderFacts:
+        """Say where the database stands, what the way back consists of, and how long each rung would take."""
+        standby = self.standby
+        return LadderFacts(
+            revision_moved=set(self.current_revisions(plan)) != set(plan.before),
+            policy=self.target.policies.recovery,
+            warm=standby is not None and standby.is_warm,
+            captured=standby is not None and standby.is_complete,
+            fenced=self.provided().provision is Provision.FENCE,
+            estimates_s=self._estimates(backup),
+        )
+
+    def _estimates(self, backup: BackupManifest) -> dict[Rung, float]:
+        """Predict from what this run's own backup and its proof took; nothing where that is not known."""
+        try:
+            timings = load_manifest(self.target, backup.id).timings_s
+        except LockkeeperError:
+            timings = {}
+        changes = self.standby.capture.status().changes if self.standby else 0
+        estimates = {Rung.WARM_SWAP: WARM_SWAP_S}
+        if "verify" in timings:
+            estimates[Rung.RESTORE] = timings["verify"] + SWAP_S
+            estimates[Rung.REPLAY] = estimates[Rung.RESTORE] + changes / REPLAYED_CHANGES_PER_S
+        if "fingerprint" in timings:
+            estimates[Rung.DOWNGRADE] = timings["fingerprint"]
+        return estimates
+
+    def warm_swap(
+        self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
+    ) -> RestoreReport:
+        """Let the warm copy take the database's place, with everything that was written since; verify.
+
+        Raises:
+            LockkeeperError: as ``recovery.swap_warm_copy``; the database serves as before.
+            VerificationError: what serves now is not what was before.
+        """
+        return self._take_over(swap_warm_copy, "warm swap", plan, backup, reason, applied)
+
+    def restore_with_replay(
+        self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
+    ) -> RestoreReport:
+        """Restore the backup beside the database, replay what was written since, swap, verify.
+
+        Raises:
+            LockkeeperError: as ``recovery.restore_with_replay``; the database serves as before.
+            VerificationError: what serves now is not what was before.
+        """
+        return self._take_over(restore_with_replay, "restore", plan, backup, reason, applied)
+
+    def _take_over(
+        self,
+        take_over: TakingOver,
+        step: str,
+        plan: MigrationPlan,
+        backup: BackupManifest,
+        reason: str,
+        applied: Sequence[RevisionTiming],
+    ) -> RestoreReport:
+        if self.standby is None:
+            raise RecoveryError("Nothing was captured.", f"lockkeeper status {self.target.name}")
+        done = take_over(
+            self.standby,
+            backup,
+            reason=reason,
+            own_writes=own_writes(applied, complete=True) or {},
+            progress=self.say(step),
+        )
+        self._require_as_before(plan, backup)
+        return done
+
+    def _require_as_before(self, plan: MigrationPlan, backup: BackupManifest) -> None:
+        """Verify what serves now; content is what the copy was verified with, and what was replayed."""
+        check = check_revisions(self.current_revisions(plan), plan.model_copy(update={"after": plan.before}))
+        if check.refuses:
+            raise VerificationError("What took over is not what was before", [check.message])
+        self.require_schema_of(backup)
+
+    def require_schema_of(self, backup: BackupManifest) -> None:
+        """Raise VerificationError when the schema that serves is not the backup's."""
+        with connect(self.target.url, "verify", run_id=self.run_id) as connection:
+            findings = schema_as_served(backup.schema_fingerprint, schema_fingerprint(connection))
+        if findings:
+            raise VerificationError("What took over is not what was before", findings)
 
     def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
         """Read the version table that the project uses; waits while the server is restarting.
@@ -44,6 +145,7 @@ class RecoveryEngine(EngineRun):
             plan.before,
             policies=self.target.policies,
             run_id=self.run_id,
+            marks=self.marks(),
             on_event=self._on_revision,
             drop_version_table=not plan.version_table_exists,
         )

@@ -183,6 +183,9 @@ class BackupManifest(Fact):
         default=None,
         description="table -> 'oid/filenode': follows renames; a new filenode is a TRUNCATE or a rewrite",
     )
+    captured: bool = Field(
+        default=False, description="What is written since its snapshot is captured, by the run that made it."
+    )
     database_bytes: int | None = Field(default=None, description="pg_database_size at the snapshot.")
     layout: dict[str, str] = Field(
         default_factory=dict,
@@ -205,6 +208,14 @@ class BackupVerification(Fact):
     )
 
 
+class WarmCopy(Fact):
+    """What became of the verified copy of a captured backup, and where the rehearsal takes place."""
+
+    warm: bool = Field(description="It is kept, and everything that is written is replayed into it.")
+    rehearsal_database: str | None
+    message: str
+
+
 class RestoreReport(Fact):
     """One restore: what now serves, what was put aside, and how long writes were refused."""
 
@@ -215,6 +226,13 @@ class RestoreReport(Fact):
     duration_s: float
     revisions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    replayed_changes: int | None = Field(
+        default=None, description="Row changes since the backup that were replayed; None without a capture."
+    )
+    parked: tuple[str, ...] = Field(
+        default=(), description="Writes that could not be carried over, one readable line each."
+    )
+    parked_table: str | None = Field(default=None, description="Where they are in the database.")
 
 
 class DrillReport(Fact):

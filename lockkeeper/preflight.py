@@ -26,6 +26,7 @@ from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch
 from lockkeeper.postgres.databases import free_disk_bytes, list_leftovers
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.postgres.locks import lock_holder
+from lockkeeper.recovery.provision import provision_of
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
     check_invalid_objects,
@@ -74,6 +75,7 @@ def run_preflight(
         return None, [*checks, unknown("connection", error)]
     checks += _guarded("maintenance database", lambda: _check_maintenance(target, run_id, lock_is_ours))
     checks += _guarded("scratch server", lambda: _check_scratch_server(target, run_id))
+    checks += _guarded("capture", lambda: list(provision_of(target, run_id).checks))
     checks += _guarded("storage", lambda: _check_storage(target, run_id))
     plan: MigrationPlan | None = None
     try:

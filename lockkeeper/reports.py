@@ -45,6 +45,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LINK = re.compile(r"https?://[^\s<>()\[\]\"|`\\]+")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+PARKED_SHOWN = 20
 Rows = Sequence[Sequence[str]]
 
 
@@ -182,6 +183,15 @@ def restore_facts(report: RunReport) -> list[str]:
         f"Writes were refused for {format_duration(done.fence_s)}; "
         f"the restore took {format_duration(done.duration_s)}.",
     ]
+    if done.replayed_changes is not None:
+        lines.append(
+            f"{done.replayed_changes} changes that applications had made since the backup were carried over."
+        )
+    if done.parked:
+        where = f" They are kept in the table {done.parked_table}." if done.parked_table else ""
+        shown = done.parked[:PARKED_SHOWN]
+        lines.append(f"{len(done.parked)} writes could not be carried over and are parked.{where}")
+        lines += [f"Parked: {write}" for write in shown]
     if done.quarantine_database:
         lines.append(
             f"The former database is kept as {done.quarantine_database}; drop it when it is not needed."

@@ -1,6 +1,6 @@
 """The order of a production migration, and what happens when a step of it fails. Written once.
 
-preflight -> backup -> verify backup -> rehearse -> migrate, monitored -> verify;
+preflight -> backup, captured -> verify backup -> stand by -> rehearse -> migrate, monitored -> verify;
 else the recovery ladder; always notify.
 
 ``MigrationSteps`` names the steps. The command line plays this runbook with the engine itself
@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 
 from lockkeeper.climb import Climb, RecoverySteps, assess, log_unexpected
 from lockkeeper.errors import RefusedError, VerificationError
+from lockkeeper.ladder import Rung
 from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
@@ -31,6 +32,7 @@ from lockkeeper.models import (
     RevisionTiming,
     RunReport,
     SchemaFingerprint,
+    WarmCopy,
     utc_now,
 )
 from lockkeeper.proving.models import Rehearsal
@@ -67,6 +69,14 @@ class MigrationSteps(RecoverySteps, Protocol):
 
     def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
         """Restore the backup beside the database and compare; the copy may stay until the run ends."""
+        ...
+
+    def stand_by(self, backup: BackupManifest, copy_database: str) -> WarmCopy:
+        """Keep the verified copy warm, where what is written is captured; clone it for the rehearsal."""
+        ...
+
+    def settle(self, outcome: Outcome | None, backup_id: str | None) -> Sequence[str]:
+        """Let go of the way back, or keep it; returns warnings instead of raising."""
         ...
 
     def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
@@ -174,7 +184,17 @@ class _Run:
     request: MigrationRequest
 
     def play(self) -> None:
-        """The runbook itself."""
+        """The runbook itself; whatever happens, its way back is let go of, or kept for a reason."""
+        try:
+            self.play_steps()
+        finally:
+            with uninterrupted("letting go of the way back"):
+                report = self.record.report
+                for warning in self.steps.settle(report.outcome, report.backup_id):
+                    self.record.warn(warning)
+
+    def play_steps(self) -> None:
+        """Step by step; what fails before the first change is raised, the ladder answers for the rest."""
         steps, record = self.steps, self.record
         with record.step("preflight") as note:
             plan, checks = steps.preflight(self.request.revision)
@@ -183,14 +203,8 @@ class _Run:
         if not plan.steps:
             record.conclude(Outcome.NOTHING_TO_DO)
             return
-        with record.step("backup") as note:
-            backup = steps.create_backup(plan)
-            record.update(backup_id=backup.id)
-            note(f"{backup.id}, {backup.size_bytes or 0} bytes")
-        with record.step("verify-backup") as note:
-            verification = steps.verify_backup(backup.id, self.request.rehearsal != "off")
-            note(f"{verification.tables} tables and {verification.rows} rows equal")
-        rehearsal = self.rehearse(plan, backup, verification)
+        backup, copy = self.back_up(plan)
+        rehearsal = self.rehearse(plan, backup, copy)
         applied: list[RevisionTiming] = []
         try:
             self.migrate(plan, backup, applied)
@@ -207,14 +221,31 @@ class _Run:
         else:
             record.conclude(Outcome.SUCCEEDED)
 
-    def rehearse(
-        self, plan: MigrationPlan, backup: BackupManifest, verification: BackupVerification
-    ) -> Rehearsal | None:
+    def back_up(self, plan: MigrationPlan) -> tuple[BackupManifest, str | None]:
+        """Make a proven backup; returns it, and the database to rehearse in, if any."""
+        steps, record = self.steps, self.record
+        with record.step("backup") as note:
+            backup = steps.create_backup(plan)
+            record.update(backup_id=backup.id)
+            captured = "; what is written from now on is captured" if backup.captured else ""
+            note(f"{backup.id}, {backup.size_bytes or 0} bytes{captured}")
+        with record.step("verify-backup") as note:
+            keep_copy = self.request.rehearsal != "off" or backup.captured
+            verification = steps.verify_backup(backup.id, keep_copy)
+            note(f"{verification.tables} tables and {verification.rows} rows equal")
+        if not backup.captured or verification.copy_database is None:
+            return backup, verification.copy_database
+        with record.step("stand-by") as note:
+            standby = steps.stand_by(backup, verification.copy_database)
+            note(standby.message)
+        return backup, standby.rehearsal_database if self.request.rehearsal != "off" else None
+
+    def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy: str | None) -> Rehearsal | None:
         """Rehearse on the verified copy, unless the policy goes without; production is not touched yet."""
-        if verification.copy_database is None:
+        if copy is None:
             return None
         with self.record.step("rehearse") as note:
-            rehearsal = self.steps.rehearse(plan, backup, verification.copy_database)
+            rehearsal = self.steps.rehearse(plan, backup, copy)
             note(f"{len(rehearsal.proofs)} revisions applied, reverted and applied again")
         return rehearsal
 
@@ -243,6 +274,13 @@ class _Run:
         applied: list[RevisionTiming],
     ) -> None:
         """Climb the recovery ladder; sets the outcome and raises no Exception."""
-        damage = assess(error, applied, f"lockkeeper restore {self.request.target} {backup.id}")
+        target = self.request.target
+        by_hand = f"recover {target}" if backup.captured else f"restore {target} {backup.id}"
+        damage = assess(error, applied, f"lockkeeper {by_hand}")
         self.record.update(revisions=tuple(applied))
-        Climb(self.steps, self.record, self.request.recovery, plan, backup, damage).recover()
+        rung = Climb(self.steps, self.record, plan, backup, damage).recover()
+        if rung is None:
+            self.record.conclude(Outcome.NEEDS_HUMAN, error, next_command=damage.next_command)
+        else:
+            unchanged = rung is Rung.ROLLED_BACK
+            self.record.conclude(Outcome.UNCHANGED if unchanged else Outcome.RECOVERED, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lockkeeper.models import BackupManifest, RestoreReport, RevisionTiming
+from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
 from tasks.policies import once
 from tasks.runs import engine_of
 
@@ -20,6 +20,32 @@ def restore_backup(
 ) -> RestoreReport:
     """Restore beside, verify, swap; raises NeedsHumanError when that could lose a write."""
     return engine_of(target, run_id).restore(backup, reason, applied, complete)
+
+
+@once(name="warm-swap")
+def swap_warm_copy(
+    target: str,
+    run_id: str,
+    plan: MigrationPlan,
+    backup: BackupManifest,
+    reason: str,
+    applied: Sequence[RevisionTiming],
+) -> RestoreReport:
+    """Let the warm copy take over, with everything that was written since the backup; verify."""
+    return engine_of(target, run_id).warm_swap(plan, backup, reason, applied)
+
+
+@once(name="restore-with-replay")
+def restore_with_replay(
+    target: str,
+    run_id: str,
+    plan: MigrationPlan,
+    backup: BackupManifest,
+    reason: str,
+    applied: Sequence[RevisionTiming],
+) -> RestoreReport:
+    """Restore beside, replay everything that was written since the backup, swap, verify."""
+    return engine_of(target, run_id).restore_with_replay(plan, backup, reason, applied)
 
 
 @once(name="restore")

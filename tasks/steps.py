@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from lockkeeper.ladder import LadderFacts
 from lockkeeper.models import (
     Approval,
     BackupManifest,
@@ -12,10 +13,12 @@ from lockkeeper.models import (
     Check,
     DrillReport,
     MigrationPlan,
+    Outcome,
     RestoreReport,
     RevisionTiming,
     RunReport,
     SchemaFingerprint,
+    WarmCopy,
 )
 from lockkeeper.operations import OperationSteps
 from lockkeeper.proving.models import Rehearsal
@@ -31,12 +34,13 @@ from tasks.notify import notify
 from tasks.preflight import check_preflight
 from tasks.rehearse import rehearse_migration
 from tasks.reports import publish_report
-from tasks.restore import put_back, restore_backup
+from tasks.restore import put_back, restore_backup, restore_with_replay, swap_warm_copy
 from tasks.runs import Run
+from tasks.standby import stand_by
 from tasks.verify import verify_migration, verify_unchanged
 from tasks.verify_backup import verify_backup
 
-EXPECTED_STEPS = {"migrate": 6, "backup": 3, "restore": 2, "drill": 1, "rename": 7}
+EXPECTED_STEPS = {"migrate": 7, "backup": 3, "restore": 2, "drill": 1, "rename": 7}
 """How many steps each operation has when nothing goes wrong; only progress bars rest on it."""
 
 
@@ -123,6 +127,14 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         """See ``MigrationSteps``."""
         return create_backup(*self._of_run, plan)
 
+    def stand_by(self, backup: BackupManifest, copy_database: str) -> WarmCopy:
+        """See ``MigrationSteps``."""
+        return stand_by(*self._of_run, backup, copy_database)
+
+    def settle(self, outcome: Outcome | None, backup_id: str | None) -> Sequence[str]:
+        """See ``MigrationSteps``."""
+        return self._run.engine.settle(outcome, backup_id)
+
     def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
         """See ``MigrationSteps``."""
         return rehearse_migration(*self._of_run, plan, backup, copy_database)
@@ -141,9 +153,21 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         """See ``MigrationSteps``."""
         return verify_migration(*self._of_run, plan, backup, expected)
 
-    def current_revisions(self, plan: MigrationPlan) -> tuple[str, ...]:
+    def recovery_facts(self, plan: MigrationPlan, backup: BackupManifest) -> LadderFacts:
         """See ``MigrationSteps``."""
-        return self._run.engine.current_revisions(plan)
+        return self._run.engine.recovery_facts(plan, backup)
+
+    def warm_swap(
+        self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
+    ) -> RestoreReport:
+        """See ``MigrationSteps``."""
+        return swap_warm_copy(*self._of_run, plan, backup, reason, list(applied))
+
+    def restore_with_replay(
+        self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
+    ) -> RestoreReport:
+        """See ``MigrationSteps``."""
+        return restore_with_replay(*self._of_run, plan, backup, reason, list(applied))
 
     def downgrade(self, plan: MigrationPlan) -> Sequence[RevisionTiming]:
         """See ``MigrationSteps``."""

@@ -14,7 +14,7 @@ latest: the proof errs towards "written", and is complete only under the fence, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from psycopg2 import sql
@@ -97,7 +97,11 @@ class FencedScene(NamedTuple):
 
 
 def written_since(
-    scene: FencedScene, manifest: BackupManifest, own_writes: Mapping[str, Counters] | None = None
+    scene: FencedScene,
+    manifest: BackupManifest,
+    own_writes: Mapping[str, Counters] | None = None,
+    *,
+    only: Collection[str] | None = None,
 ) -> list[str]:
     """Return findings about writes since the backup that a restore would lose; empty means: proven none.
 
@@ -108,11 +112,14 @@ def written_since(
         manifest: the backup that would be restored; it must be one of this very database.
         own_writes: table (qualified, quoted) -> rows that the migration inserted, updated, deleted; never
             more than it wrote. What is missing here counts as somebody else's.
+        only: look at these tables alone; None looks at all.
     """
     session = scene.connection
     now = read_counters(session)
     evidence = [
-        _enriched(session, manifest, item) for item in compare_counters(manifest, now, own_writes or {})
+        _enriched(session, manifest, item)
+        for item in compare_counters(manifest, now, own_writes or {})
+        if only is None or item.table in only
     ]
     return [finding for item in evidence if (finding := gap(item))]
 

@@ -127,8 +127,11 @@ def make_shop(make_database: Callable[..., URL], tmp_path: Path) -> Callable[...
             database_url=SecretStr(url.render_as_string(hide_password=False)),
             alembic=AlembicSettings(config_file=folder / "alembic.ini", rules_dir=folder / "rules"),
             storage=storage or LocalStorageSettings(path=folder / "storage"),
-            # What a rehearsal finds never reaches the recovery, which is what most tests are about.
-            policies=Policies(lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05, rehearsal="off"),
+            # What a rehearsal finds never reaches the recovery, which is what most tests are about; and most
+            # are about what happens where nothing is captured.
+            policies=Policies(
+                lock_timeout_ms=200, lock_retries=2, retry_base_delay_s=0.05, rehearsal="off", capture="off"
+            ),
             **target_options,
         )
         shop = Shop(url, folder, target)

@@ -1,0 +1,113 @@
+"""The way back of a run, kept ready: what is written since the backup is captured, a copy is kept warm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from lockkeeper.alembic_project import OwnMarks
+from lockkeeper.backup.snapshot import ExportedSnapshot
+from lockkeeper.engine_run import EngineRun
+from lockkeeper.errors import DatabaseError
+from lockkeeper.models import BackupManifest, Outcome, WarmCopy, utc_now
+from lockkeeper.recovery.capture import own_session_statements, own_transaction_statements, starting_capture
+from lockkeeper.recovery.provision import Provided, Provision, provision_of
+from lockkeeper.recovery.standby import (
+    BAKING,
+    HUMAN,
+    KEPT_FOR_A_HUMAN,
+    Standby,
+    let_go_of_earlier,
+)
+
+RUN_LIMIT = timedelta(hours=24)
+"""How long a capture goes on for a run that was killed; each revision may take its own limit beside it."""
+SESSIONS_AT_ONCE = 8
+"""How many connections a migration may hold open at the same time, each with a mark of its own."""
+
+
+class StandbyEngine(EngineRun):
+    """Holds the way back of this run: ``standby`` is None while, or where, nothing is captured."""
+
+    standby: Standby | None = None
+    _provided: Provided | None = None
+
+    def provided(self) -> Provided:
+        """Return how this run provides for writes that come after its backup; asked once."""
+        if self._provided is None:
+            self._provided = provision_of(self.target, self.run_id)
+        return self._provided
+
+    def captures(self) -> bool:
+        """Whether a migration of this target captures what is written since its backup."""
+        return self.provided().provision is Provision.CAPTURE
+
+    def captured_backup(
+        self, revisions: int, dump: Callable[[ExportedSnapshot | None], BackupManifest]
+    ) -> BackupManifest:
+        """Start the capture and make the backup at its first moment; without a capture just the backup.
+
+        What earlier runs keep of theirs is let go of: only one way back can be kept for one database.
+        """
+        if not self.captures():
+            return dump(None)
+        for told in let_go_of_earlier(self.target, self.run_id):
+            self._progress("capture", told)
+        until = (
+            utc_now() + RUN_LIMIT + revisions * timedelta(seconds=self.target.policies.migration_timeout_s)
+        )
+        with starting_capture(self.target, self.run_id, until=until) as started:
+            manifest = dump(started.snapshot)
+        self.standby = Standby(self.target, self.run_id, started.capture)
+        return manifest
+
+    def stand_by(self, backup: BackupManifest, copy_database: str) -> WarmCopy:
+        """Keep the verified copy and replay into it from now on; a clone of it is for the rehearsal.
+
+        On a scratch server of its own the copy cannot take the database's place: it is not kept warm, and
+        a recovery restores the backup and replays. So it is where there is no room for a clone.
+        """
+        rehearses = self.target.policies.rehearsal != "off"
+        standby = self.standby
+        if standby is None:
+            return WarmCopy(rehearsal_database=copy_database, warm=False, message="nothing is captured")
+        if self.target.scratch_server_url != self.target.maintenance_url:
+            message = "the copy is on another server: a recovery restores the backup and replays"
+            return WarmCopy(rehearsal_database=copy_database, warm=False, message=message)
+        standby.copy = copy_database
+        try:
+            rehearsal = standby.clone() if rehearses else None
+        except DatabaseError as error:
+            standby.copy = None
+            message = f"no clone could be made for the rehearsal, so no copy is kept warm: {error}"
+            return WarmCopy(rehearsal_database=copy_database, warm=False, message=message)
+        standby.warm_up(copy_database, backup.id)
+        message = f"{copy_database} takes over when need be; everything that is written is replayed into it"
+        return WarmCopy(rehearsal_database=rehearsal, warm=True, message=message)
+
+    def marks(self) -> OwnMarks | None:
+        """Return how the migration marks what it writes: that must not be replayed into the copy."""
+        if self.standby is None:
+            return None
+        record = self.standby.capture.record
+        sessions = tuple(tuple(own_session_statements(record, number)) for number in range(SESSIONS_AT_ONCE))
+        return OwnMarks(sessions, next(iter(own_transaction_statements(record)), None))
+
+    def settle(self, outcome: Outcome | None, backup_id: str | None) -> list[str]:
+        """Keep the way back for an undo or for a human, else let go of it; returns warnings, raises none.
+
+        An outcome of None means that the run ended before anything was changed.
+        """
+        standby, policies = self.standby, self.target.policies
+        if standby is None:
+            return []
+        if outcome is Outcome.SUCCEEDED and policies.bake_time_s and standby.is_warm:
+            until = utc_now() + timedelta(seconds=policies.bake_time_s)
+            reason = f"kept for `lockkeeper undo {self.target.name}` until {until:%Y-%m-%d %H:%M} UTC"
+            standby.keep(BAKING, until, backup_id, reason)
+            return []
+        if outcome is Outcome.NEEDS_HUMAN:
+            reason = f"kept for `lockkeeper recover {self.target.name}`"
+            standby.keep(HUMAN, utc_now() + KEPT_FOR_A_HUMAN, backup_id, reason)
+            return []
+        return standby.let_go("its run has ended")
