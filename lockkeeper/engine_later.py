@@ -10,6 +10,7 @@ from lockkeeper.journal import read_reports, write_report
 from lockkeeper.models import BackupManifest, Outcome, RestoreReport, RunReport
 from lockkeeper.postgres.databases import QUARANTINE, list_leftovers
 from lockkeeper.recoveries import Unfinished
+from lockkeeper.recovery.remains import remove_remains
 from lockkeeper.recovery.standby import baking_standby, find_standby
 from lockkeeper.recovery.take_over import swap_warm_copy
 from lockkeeper.signals import uninterrupted
@@ -81,6 +82,10 @@ class LaterEngine(RecoveryEngine, OperationEngine):
             if left.kind == QUARANTINE and left.note is not None and left.note.run_id == run_id:
                 return left.name
         return None
+
+    def clean(self, quarantine: bool, waiting: bool) -> tuple[list[str], list[str]]:
+        """Remove what earlier runs have left; returns what was removed, and what could not be."""
+        return remove_remains(self.target, self.run_id, quarantine=quarantine, waiting=waiting)
 
     def close_unfinished(self, report: RunReport, outcome: Outcome) -> None:
         """Write down how a run ended that could not do so itself; raises StorageError."""

@@ -1,4 +1,4 @@
-"""Ways back that somebody takes later: a migration that is undone, and a run that was killed, taken up again.
+"""What somebody does later: a migration undone, a killed run taken up again, what is left removed.
 
 As every operation they keep a record, write the journal after each step, tell the team, and end as a report.
 """
@@ -9,22 +9,14 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from lockkeeper.climb import Climb, RecoverySteps, assess, carried_over
-from lockkeeper.errors import LockkeeperError, RecoveryError
+from lockkeeper.errors import KilledRunError, RecoveryError
 from lockkeeper.ladder import Rung
-from lockkeeper.models import BackupManifest, MigrationPlan, Outcome, RestoreReport, RunReport, StepState
+from lockkeeper.models import BackupManifest, MigrationPlan, Outcome, RestoreReport, RunReport
 from lockkeeper.operations import OperationSteps, play_operation
 from lockkeeper.record import RunRecord
 from lockkeeper.runbook import MigrationRequest
 
 _BEFORE_CHANGES = frozenset({"preflight", "backup", "verify-backup", "stand-by", "rehearse"})
-
-
-class KilledRunError(LockkeeperError):
-    """A run that was killed; it is what the recovery is for."""
-
-    def __init__(self, run_id: str, step: str) -> None:
-        self.run_id = run_id
-        super().__init__(f"Run {run_id} ended in the middle of step {step!r}.")
 
 
 class Unfinished(NamedTuple):
@@ -58,6 +50,10 @@ class LaterSteps(RecoverySteps, OperationSteps, Protocol):
 
     def close_unfinished(self, report: RunReport, outcome: Outcome) -> None:
         """Write down how a run ended that could not do so itself."""
+        ...
+
+    def clean(self, quarantine: bool, waiting: bool) -> tuple[Sequence[str], Sequence[str]]:
+        """Remove what earlier runs have left; returns what was removed, and what could not be."""
         ...
 
     def settle(self, outcome: Outcome | None, backup_id: str | None) -> Sequence[str]:
@@ -107,6 +103,25 @@ def run_recover(steps: LaterSteps, request: MigrationRequest) -> RunReport:
     return play_operation("recover", steps, request, play)
 
 
+def run_clean(
+    steps: LaterSteps, request: MigrationRequest, *, quarantine: bool = False, waiting: bool = False
+) -> RunReport:
+    """Remove what earlier runs have left on the servers and on this machine.
+
+    Holds the migration lock, so nothing of a run that is alive is touched. Can run twice. What could not be
+    removed is a warning.
+    """
+
+    def play(record: RunRecord) -> None:
+        with steps.exclusive(), record.step("clean") as note:
+            removed, problems = steps.clean(quarantine, waiting)
+            note(", ".join(removed) or "nothing is left")
+        for problem in problems:
+            record.warn(problem)
+
+    return play_operation("clean", steps, request, play)
+
+
 def _where(report: RunReport) -> str:
     return report.steps[-1].name if report.steps else "before its first step"
 
@@ -123,9 +138,7 @@ def _take_up(steps: LaterSteps, record: RunRecord, found: Unfinished) -> Outcome
 
 def _may_have_changed(report: RunReport) -> bool:
     """Whether the run had come to where production is changed."""
-    return any(
-        step.name not in _BEFORE_CHANGES and step.state is not StepState.SKIPPED for step in report.steps
-    )
+    return any(step.name not in _BEFORE_CHANGES for step in report.steps)
 
 
 def _climb(

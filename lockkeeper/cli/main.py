@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 
 from lockkeeper import __version__
-from lockkeeper.cli import backups, drill, lint, migrations, rename, stack, status, targets, test
+from lockkeeper.cli import (
+    backups,
+    drill,
+    lint,
+    migrations,
+    recoveries,
+    rename,
+    stack,
+    status,
+    targets,
+    test,
+)
 from lockkeeper.cli.output import Result, Session, configure_logging
 from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
 from lockkeeper.redaction import redact
@@ -49,7 +60,8 @@ app.add_typer(targets.app, name="target")
 app.add_typer(rename.app, name="rename")
 for _command in (
     migrations.migrate, migrations.plan, lint.lint, status.status,
-    backups.backup, backups.backups, backups.restore, drill.drill, rename.tune, stack.up, stack.down,
+    backups.backup, backups.backups, backups.restore, drill.drill, rename.tune,
+    recoveries.recover, recoveries.undo, recoveries.clean, stack.up, stack.down,
 ):  # fmt: skip
     app.command()(_command)
 app.command("test")(test.prove_revisions)

@@ -20,7 +20,7 @@ RUNS_SHOWN = 5
 def status(options: TargetOptions, common: CommonOptions, target: TargetArgument = None) -> Result:
     """Show where a target stands.
 
-    Its revision, a migration that runs, the latest verified backup, leftover databases, the last runs.
+    Its revision, a migration that runs, the latest verified backup, what runs have left, the last runs.
     Reads only. Exit code 1 when something could not be found out.
     """
     from lockkeeper.reports import text_table
@@ -101,10 +101,10 @@ def _latest_backup(target: Target) -> dict[str, Any] | None:
 
 
 def _leftovers(target: Target) -> list[dict[str, str]]:
-    from lockkeeper.postgres.databases import list_leftovers
+    from lockkeeper.recovery.remains import find_remains
 
-    found = list_leftovers(target.maintenance_url, target.database)
-    return [{"name": one.name, "description": str(one.description)} for one in found]
+    found = find_remains(target)
+    return [{"kind": one.kind, "name": one.name, "description": one.description} for one in found]
 
 
 def _runs(target: Target) -> list[dict[str, Any]]:

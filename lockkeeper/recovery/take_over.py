@@ -25,7 +25,7 @@ from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.properties import apply_properties
 from lockkeeper.recovery.capture import Capture
 from lockkeeper.recovery.exchange import Exchange, Swapped, drop_quarantine, put_in_place
-from lockkeeper.recovery.replay import Replay, ReplayOutcome, check_constraints, start_replay
+from lockkeeper.recovery.replay import ParkedWrite, Replay, ReplayOutcome, check_constraints, start_replay
 from lockkeeper.recovery.standby import Standby
 from lockkeeper.recovery.write_proof import FencedScene, written_since
 from lockkeeper.storage import open_storage
@@ -118,6 +118,16 @@ class TakeOver:
                 + "; ".join(findings[:10]),
                 f"lockkeeper restore {self.target.name} {self.manifest.id} --accept-loss",
             )
+
+
+def describe_parked(write: ParkedWrite) -> str:
+    """Return one readable line: which write, when, why; by its key, since contents do not belong in reports."""
+    key = ", ".join(f"{name}={value}" for name, value in write.row_key.items())
+    # Without a key of its own a row is known by all of its values.
+    shown = key if write.row_key.keys() != write.row_values.keys() else f"{len(write.row_key)} values"
+    fate = "the row is there" if write.carried else "not carried over"
+    at = f"{write.committed_at:%Y-%m-%d %H:%M:%S}"
+    return f"{write.operation} of {write.table} ({shown}) at {at}: {write.reason} ({fate})"
 
 
 def wait_until_close(replay: Replay, source: Connection, timeout_s: float = GATE_TIMEOUT_S) -> float:
@@ -265,6 +275,6 @@ def _report(take_over: TakeOver, swapped: Swapped, began: float, warnings: tuple
         revisions=take_over.manifest.revisions,
         warnings=tuple(told),
         replayed_changes=replayed.changes if replayed else None,
-        parked=tuple(str(write) for write in replayed.parked) if replayed else (),
+        parked=tuple(map(describe_parked, replayed.parked)) if replayed else (),
         parked_table=replayed.parked_table if replayed else None,
     )
