@@ -204,6 +204,15 @@ class FlagRevertedError(LockkeeperError):
         )
 
 
+class KilledRunError(LockkeeperError):
+    """A run ended in the middle of ``step`` without being able to say so; it is what a recovery is for."""
+
+    def __init__(self, run_id: str, step: str) -> None:
+        self.run_id = run_id
+        self.step = step
+        super().__init__(f"Run {run_id} ended in the middle of step {step!r}.")
+
+
 class ObjectiveError(LockkeeperError):
     """A recovery would take longer than the target's objective allows; ``predicted_s`` says how long."""
 

@@ -158,6 +158,7 @@ def _fill(
         manifest,
         BackupState.UPLOADED,
         dump_key=key,
+        captured=snapshot is not None,
         roles_sql=roles,
         revisions=content.revisions if revisions is None else tuple(sorted(revisions)),
         schema_fingerprint=content.schema,

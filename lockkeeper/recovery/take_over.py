@@ -121,7 +121,7 @@ class TakeOver:
 
 
 def describe_parked(write: ParkedWrite) -> str:
-    """Return one readable line: which write, when, why; by its key, since contents do not belong in reports."""
+    """Return one readable line: which write, when, why; by its key: contents do not belong in reports."""
     key = ", ".join(f"{name}={value}" for name, value in write.row_key.items())
     # Without a key of its own a row is known by all of its values.
     shown = key if write.row_key.keys() != write.row_values.keys() else f"{len(write.row_key)} values"
