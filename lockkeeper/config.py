@@ -130,11 +130,11 @@ class Policies(_Settings):
             "recovery loses nothing; 'off' never does."
         ),
     )
-    without_capture: Literal["accept", "fence", "refuse"] = Field(
+    without_capture: Literal["accept", "refuse"] = Field(
         default="accept",
         description=(
-            "Where nothing is captured: 'accept' restores by itself only when nothing was written since the "
-            "backup, 'fence' lets nobody write for the length of the migration, 'refuse' does not start."
+            "Where nothing can be captured: 'accept' goes on, and restores by itself only when nothing was "
+            "written since the backup; 'refuse' does not start."
         ),
     )
     bake_time_s: float = Field(

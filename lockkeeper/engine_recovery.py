@@ -19,7 +19,6 @@ from lockkeeper.ladder import LadderFacts, Rung
 from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
-from lockkeeper.recovery.provision import Provision
 from lockkeeper.recovery.take_over import (
     TakingOver,
     restore_with_replay,
@@ -45,7 +44,6 @@ class RecoveryEngine(StandbyEngine):
             policy=self.target.policies.recovery,
             warm=standby is not None and standby.is_warm,
             captured=standby is not None and standby.is_complete,
-            fenced=self.provided().provision is Provision.FENCE,
             estimates_s=self._estimates(backup),
         )
 

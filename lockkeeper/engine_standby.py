@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from lockkeeper.alembic_project import OwnMarks
+from lockkeeper.backup.manifest import note_identities
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine_run import EngineRun
 from lockkeeper.errors import DatabaseError
@@ -57,7 +58,9 @@ class StandbyEngine(EngineRun):
             utc_now() + RUN_LIMIT + revisions * timedelta(seconds=self.target.policies.migration_timeout_s)
         )
         with starting_capture(self.target, self.run_id, until=until) as started:
-            manifest = dump(started.snapshot)
+            record = started.capture.record
+            former = {one.identity: one.former_identity for one in record.tables if one.full}
+            manifest = note_identities(self.target, dump(started.snapshot), former)
         self.standby = Standby(self.target, self.run_id, started.capture)
         return manifest
 

@@ -186,6 +186,10 @@ class BackupManifest(Fact):
     captured: bool = Field(
         default=False, description="What is written since its snapshot is captured, by the run that made it."
     )
+    former_identities: dict[str, str] = Field(
+        default_factory=dict,
+        description="table -> its REPLICA IDENTITY before the capture, which it has again when it serves",
+    )
     database_bytes: int | None = Field(default=None, description="pg_database_size at the snapshot.")
     layout: dict[str, str] = Field(
         default_factory=dict,

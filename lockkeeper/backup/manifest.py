@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -151,6 +152,13 @@ def latest_verified(target: Target) -> BackupManifest | None:
         if manifest.state is BackupState.VERIFIED:
             return manifest
     return None
+
+
+def note_identities(target: Target, manifest: BackupManifest, former: Mapping[str, str]) -> BackupManifest:
+    """Write down what a capture has changed before the snapshot, so that a restore can undo it."""
+    noted = transition(manifest, manifest.state, former_identities=dict(former))
+    save_manifest(open_storage(target.storage), noted)
+    return noted
 
 
 def note_failure(storage: Storage, manifest: BackupManifest, reason: str) -> None:

@@ -18,7 +18,6 @@ _ACCEPTED = (
     "what is written between the backup and a restore could not be carried over: a restore runs by itself "
     "only when nothing was (policy without_capture=accept)"
 )
-_FENCED = "so for the length of the migration nobody may write (policy without_capture=fence)"
 _REFUSED = "policy without_capture=refuse: nothing starts without a capture"
 
 
@@ -26,7 +25,6 @@ class Provision(str, Enum):
     """What a run does about writes that come after its backup."""
 
     CAPTURE = "capture"
-    FENCE = "fence"
     ACCEPT = "accept"
     REFUSE = "refuse"
 
@@ -50,7 +48,7 @@ def provide(policies: Policies, possible: bool, checks: Sequence[Check]) -> Prov
     if wanted and possible:
         return Provided(Provision.CAPTURE, tuple(checks))
     provision = Provision(policies.without_capture)
-    means = {Provision.ACCEPT: _ACCEPTED, Provision.FENCE: _FENCED, Provision.REFUSE: _REFUSED}[provision]
+    means = _REFUSED if provision is Provision.REFUSE else _ACCEPTED
     state = CheckState.FAILED if provision is Provision.REFUSE else CheckState.WARNING
     if not wanted:
         # Nobody is warned of what they have asked for; refusing is a contradiction that they must resolve.

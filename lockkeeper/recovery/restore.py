@@ -21,6 +21,7 @@ from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.postgres.databases import free_disk_bytes
 from lockkeeper.postgres.fence import refuse_prepared_transactions
 from lockkeeper.postgres.properties import apply_properties
+from lockkeeper.recovery.capture_traces import forget_capture
 from lockkeeper.recovery.exchange import BeforeSwap, Exchange, Swapped, drop_quarantine, put_in_place
 from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage
@@ -124,6 +125,7 @@ def _prepare(
     """Make the copy ready to serve: statistics for the planner, then owner, grants and settings."""
     with connect(copy.url, "analyze", run_id=run_id) as connection:
         execute(connection, "ANALYZE")
+        forget_capture(connection, manifest)
     if manifest.properties is not None:
         with connect(target.maintenance_url, "restore", run_id=run_id) as connection:
             apply_properties(connection, copy.name, manifest.properties)

@@ -24,12 +24,9 @@ def climbed(facts: LadderFacts) -> list[Rung]:
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("policy", ["lossless", "accept-loss"])
-@pytest.mark.parametrize("fenced", [False, True])
 @pytest.mark.parametrize(("moved", "first"), [(False, ROLLED_BACK), (True, DOWNGRADE)])
-def test_rungs_are_climbed_from_the_gentlest_and_each_once(
-    moved, first, policy, warm, captured, fenced
-) -> None:
-    facts = LadderFacts(moved, policy, warm, captured, fenced)
+def test_rungs_are_climbed_from_the_gentlest_and_each_once(moved, first, policy, warm, captured) -> None:
+    facts = LadderFacts(moved, policy, warm, captured)
     assert climbed(facts) == [first, *[WARM] * warm, *[REPLAY] * captured, RESTORE]
 
 
@@ -69,16 +66,11 @@ def test_only_a_plain_restore_can_lose_anything(rung, policy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "fenced", "loses"),
-    [
-        ("lossless", False, "nothing, or it is not done"),
-        ("accept-loss", False, "writes since the backup"),
-        ("lossless", True, "nothing"),
-        ("accept-loss", True, "nothing"),
-    ],
+    ("policy", "loses"),
+    [("lossless", "nothing, or it is not done"), ("accept-loss", "writes since the backup")],
 )
-def test_what_a_plain_restore_would_lose_is_said_beforehand(policy, fenced, loses) -> None:
-    last = prospects(LadderFacts(True, policy, fenced=fenced, estimates_s={RESTORE: 98.0}))[-1]
+def test_what_a_plain_restore_would_lose_is_said_beforehand(policy, loses) -> None:
+    last = prospects(LadderFacts(True, policy, estimates_s={RESTORE: 98.0}))[-1]
     assert (last.rung, last.loses, last.duration_s) == (RESTORE, loses, 98.0)
 
 
