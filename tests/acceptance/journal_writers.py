@@ -34,7 +34,7 @@ FROM generate_series(0, {WRITERS - 1}) w, generate_series(1, {FIRST_ENTRIES_EACH
 """
 BAD_MIGRATIONS = {
     "dropped column": "ALTER TABLE entries DROP COLUMN note",
-    "corrupted values": "UPDATE entries SET note = 'corrupted'; UPDATE accounts SET owner = 'nobody'",
+    "corrupted values": "UPDATE accounts SET owner = 'nobody'; UPDATE entries SET note = 'corrupted'",
     "dropped table": "DROP TABLE entries",
     "wrong type change": "ALTER TABLE entries ALTER COLUMN note TYPE varchar(3) USING left(note, 1)",
     "truncated table": "TRUNCATE entries",

@@ -24,6 +24,7 @@ def command(shop, name: str = "migrate") -> tuple[list[str], dict[str, str]]:
         LOCKKEEPER, name, "--database-url-env", "SHOP_URL", "--alembic", str(shop.folder / "alembic.ini"),
         "--storage", str(shop.target.storage.path), "--rules", str(shop.folder / "rules"), "--json",
         "--set", f"rehearsal={shop.target.policies.rehearsal}",
+        "--set", f"capture={shop.target.policies.capture}",
     ]  # fmt: skip
     environment = {**os.environ, "SHOP_URL": shop.url.render_as_string(hide_password=False)}
     return argv, environment

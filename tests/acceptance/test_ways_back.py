@@ -123,7 +123,8 @@ def test_clean_keeps_what_waits_and_the_newest_quarantine(captured_shop) -> None
 
 def kill_in_step(shop, step: str) -> None:
     argv, environment = command(shop)
-    argv += ["--set", "capture=auto", "--set", "lock_timeout_ms=2000"]
+    argv.insert(2, shop.target.name)
+    argv += ["--set", f"lock_timeout_ms={shop.target.policies.lock_timeout_ms}"]
     with subprocess.Popen(
         argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:

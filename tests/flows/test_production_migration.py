@@ -158,3 +158,17 @@ def test_without_slack_the_outcome_stands_in_the_log_and_the_artifact(make_shop,
     assert state.is_completed()
     assert "nothing to do" in report_of(api, state)
     assert any("nothing to do" in line for line in log_of(api, state))
+
+
+def test_a_captured_migration_is_taken_back_by_the_copy_that_was_kept_warm(make_shop, slack, api) -> None:
+    shop = make_shop(policies={"capture": "auto", "rehearsal": "off"})
+    shop.add_revision("r1", 'op.execute("TRUNCATE users")', "raise Exception('no way back')")
+
+    state = play(shop.name)
+
+    assert (state.is_failed(), state.name) == (True, "Recovered"), state.message
+    assert shop.query("SELECT count(*), sum(balance) FROM users") == [(200, 20100)]
+    runs = task_runs(api, state)
+    assert (runs["stand-by"], runs["warm-swap"]) == ("Completed", "Completed")
+    assert "warm swap" in report_of(api, state)
+    assert leftovers(shop) == []

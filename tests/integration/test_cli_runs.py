@@ -84,13 +84,14 @@ class Shop:
             "database_url_env": "SHOP_URL",
             "alembic": {"config_file": self.folder / "alembic.ini"},
             "storage": {"kind": "local", "path": self.folder / "backups"},
+            "policies": {"capture": "off"},
         }
         Registry(self.folder / "home" / "targets.toml").add("shop", make_entry("shop", registered))
 
     def described(self) -> Sequence[str]:
         return (
             "--database-url-env", "SHOP_URL", "--alembic", str(self.folder / "alembic.ini"),
-            "--storage", str(self.folder / "backups"),
+            "--storage", str(self.folder / "backups"), "--set", "capture=off",
         )  # fmt: skip
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
