@@ -29,6 +29,7 @@ from lockkeeper.recovery.capture.models import (
 )
 from lockkeeper.recovery.capture.names import slot_name
 from lockkeeper.recovery.capture.readiness import marks_of, server_skips_origins
+from lockkeeper.recovery.capture.sentinel import start_sentinel
 from lockkeeper.recovery.capture.slot import create_publication, created_slot, walsender_pid
 from lockkeeper.recovery.capture.tables import TableFacts, choose_tables, read_tables
 from lockkeeper.recovery.capture.upload import save_record
@@ -177,6 +178,8 @@ def starting_capture(
         with connect(target.url, "capture-start", run_id=run_id) as connection:
             record = _prepare(connection, capture, record)
         with created_slot(target.url, record) as snapshot:
+            # At once: nobody else would bound the slot if the capture's process never came to it.
+            start_sentinel(target.maintenance_url, record.slot, record.limits).close()
             record = record.model_copy(update={"start_lsn": snapshot.lsn})
             save(record_path(capture.folder), record)
             save_record(open_storage(target.storage), record)
