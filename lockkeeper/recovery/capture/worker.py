@@ -23,6 +23,7 @@ from lockkeeper.config import Target
 from lockkeeper.errors import CaptureError, DatabaseError
 from lockkeeper.models import utc_now
 from lockkeeper.postgres.connection import Connection, connect, converting_errors, fetch_all, named_query
+from lockkeeper.record import explain
 from lockkeeper.recovery import pgoutput
 from lockkeeper.recovery.capture.ending import remove_from_server
 from lockkeeper.recovery.capture.files import CLAIM_WAIT_S, claimed, load, save
@@ -161,7 +162,16 @@ class CaptureWorker:
         if not is_there:
             self._reason = self._reason or GONE
         elif not has_sentinel:
-            self._sentinel = start_sentinel(self._target.maintenance_url, record.slot, record.limits)
+            self._start_sentinel()
+
+    def _start_sentinel(self) -> None:
+        """A server that is too busy to take it now is asked again a second later."""
+        try:
+            self._sentinel = start_sentinel(
+                self._target.maintenance_url, self._record.slot, self._record.limits
+            )
+        except DatabaseError as error:
+            logger.warning("the sentinel could not be started: %s", error)
 
     def _measure(self) -> Measured:
         folder = spool_folder(self._folder)
@@ -193,6 +203,10 @@ class CaptureWorker:
         )
         save(status_path(self._folder), status, durable=False)
 
+    def tell_death(self, error: BaseException) -> None:
+        """Write down why the process dies, for whoever finds it dead."""
+        self._tell(CaptureState.DEAD, explain(error))
+
     def _end(self, reason: str) -> None:
         """Leave nothing on the server. What fails here is found by its name, and by the sentinel."""
         try:
@@ -213,4 +227,9 @@ def main() -> None:
     with claimed(folder / CLAIM, CLAIM_WAIT_S) as ours:
         if ours:
             logger.info("capture process %d", os.getpid())
-            CaptureWorker(target, folder).run()
+            worker = CaptureWorker(target, folder)
+            try:
+                worker.run()
+            except BaseException as error:
+                worker.tell_death(error)
+                raise
