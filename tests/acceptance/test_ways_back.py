@@ -137,7 +137,7 @@ def kill_in_step(shop, step: str) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("step", ["backup", "stand-by", "migrate", "verify", "recover: warm swap"])
+@pytest.mark.parametrize("step", ["stand-by", "migrate", "recover: warm swap"])
 def test_a_killed_run_is_taken_up_again_without_losing_a_write(captured_shop, step) -> None:
     shop = captured_shop
     shop.add_revision("bad", LOSE_NOTES + "\ntime.sleep(0.3)", IRREVERSIBLE)
