@@ -79,6 +79,7 @@ class CaptureWorker:
             began = time.monotonic()
             try:
                 self._session()
+                break
             except DatabaseError as error:
                 logger.warning("capture of %s interrupted: %s", self._record.database, error)
                 self._receiver.reconnected()
