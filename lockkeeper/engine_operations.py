@@ -10,6 +10,7 @@ from lockkeeper.drill import drill_backup, last_drill, write_drill
 from lockkeeper.engine_standby import StandbyEngine
 from lockkeeper.errors import RefusedError, StorageError
 from lockkeeper.models import BackupManifest, BackupState, DrillReport, RestoreReport
+from lockkeeper.recovery.standby import let_go_of_earlier
 from lockkeeper.signals import uninterrupted
 from lockkeeper.storage import open_storage
 
@@ -68,7 +69,7 @@ class OperationEngine(StandbyEngine):
                 # An interruption from here on could not say which database serves.
                 shield.enter_context(uninterrupted("the swap"))
 
-            return recovery.restore_backup(
+            done = recovery.restore_backup(
                 self.target,
                 manifest.id,
                 run_id=self.run_id,
@@ -76,6 +77,10 @@ class OperationEngine(StandbyEngine):
                 before_swap=before_swap,
                 progress=self.say("restore"),
             )
+            # What earlier migrations had kept leads back to the database that is a quarantine now.
+            for told in let_go_of_earlier(self.target, self.run_id):
+                self._progress("restore", told)
+            return done
 
 
 def _would_lose(target: str, backup_id: str, written: Sequence[str]) -> str:

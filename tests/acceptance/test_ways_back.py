@@ -13,7 +13,7 @@ import pytest
 
 from lockkeeper.engine import Engine
 from lockkeeper.models import Outcome, RunReport
-from lockkeeper.operations import run_backup
+from lockkeeper.operations import run_backup, run_restore
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 from lockkeeper.record import new_run_id
 from lockkeeper.recoveries import run_clean, run_recover, run_undo
@@ -108,6 +108,18 @@ def test_the_next_migration_lets_go_of_the_way_back_of_the_last(captured_shop) -
     play(shop, run_clean, waiting=True)
     assert find_remains(shop.target) == []
     assert ours(shop) == []
+
+
+def test_a_restore_ends_what_was_kept_for_an_undo(captured_shop) -> None:
+    shop = captured_shop
+    shop.with_policies(bake_time_s=600)
+    shop.add_revision("r1", ADD_STATUS)
+    migrated = shop.migrate()
+    assert (
+        play(shop, run_restore, backup_id=migrated.backup_id, accept_loss=True).outcome is Outcome.SUCCEEDED
+    )
+    assert ours(shop) == []
+    assert play(shop, run_undo).outcome is Outcome.REFUSED
 
 
 def test_clean_keeps_what_waits_and_the_newest_quarantine(captured_shop) -> None:
