@@ -36,6 +36,11 @@ class ApprovalForm(RunInput):
     approver: str = Field(default="", description="Your name. It is kept as it is; nobody checks it.")
 
 
+def can_ask() -> bool:
+    """Whether this run can be suspended: only one of a deployment is run again."""
+    return runtime.deployment.id is not None
+
+
 def require_decision(key: str, description: str, timeout_s: float) -> Approval:
     """Return the answer to the question ``key``; while there is none, suspend the run and end this process.
 
@@ -56,7 +61,7 @@ def require_decision(key: str, description: str, timeout_s: float) -> Approval:
     while (attempt := next(attempts)) in asked:
         if answer := answer_to(attempt):
             return answer
-    if runtime.deployment.id is None:
+    if not can_ask():
         raise ConfigurationError(
             "This run needs an approval, for which it must be a run of a deployment. Start it with "
             "`prefect deployment run`, or use the command line."

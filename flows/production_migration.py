@@ -8,9 +8,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.approvals import can_ask, latest_answer, require_decision
 from flows.parameters import Revision, TargetName
 from lockkeeper.errors import RefusedError
+from lockkeeper.models import Outcome
 from lockkeeper.runbook import run_migration
+from tasks.approvals import KEYS, question, question_key
 from tasks.outcomes import final_state, refused_state
 from tasks.runs import opened_run
 from tasks.steps import MigrationTasks
@@ -29,6 +32,10 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
     Failed also when the database was recovered: *Refused* and *Unchanged* mean that nothing was changed,
     *Recovered* that the database is as before, *NeedsHuman* that the message holds the next command.
 
+    Where the target's policy wants an approval, the run is suspended after the rehearsal, with nothing
+    changed and no lock held. Once it is approved, everything is done again, since others have written
+    meanwhile; it asks again only when something has become worse.
+
     Args:
         target: Name of a Migration Target block, e.g. shop.
         revision: head, a revision's id or the beginning of one, +1, or branch@head.
@@ -36,7 +43,10 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
     try:
         with opened_run(target, "migrate") as run:
             steps = MigrationTasks(run)
-            report = run_migration(steps, steps.request(revision))
+            report = run_migration(steps, steps.request(revision, latest_answer(KEYS)))
+            policies = run.target.policies
+        if report.outcome is Outcome.NEEDS_APPROVAL and can_ask():
+            require_decision(question_key(report), question(report), policies.approval_timeout_s)
     except RefusedError as error:
         return refused_state(error)
     return final_state(report)

@@ -109,12 +109,32 @@ class Policies(_Settings):
     lock_wait_s: float = Field(
         default=0, ge=0, description="How long to wait for another migration of this database to end."
     )
-    rehearsal: Literal["full", "off"] = Field(
+    rehearsal: Literal["full", "schema-only", "off"] = Field(
         default="full",
         description=(
             "'full' upgrades, downgrades and upgrades again a restored copy before production is touched; "
-            "'off' goes without."
+            "'schema-only' does the same but compares no data; 'off' goes without."
         ),
+    )
+    max_block_ms: int = Field(
+        default=500, ge=0, description="Budget: how long one revision may hold a lock that others wait for."
+    )
+    blocking: Literal["writes", "reads"] = Field(
+        default="writes",
+        description=(
+            "Which locks count against it: 'writes' all that writers wait for, 'reads' only those that "
+            "readers wait for, too."
+        ),
+    )
+    approval: Literal["never", "over-budget", "always"] = Field(
+        default="never",
+        description=(
+            "Whether a human must approve after the rehearsal: 'over-budget' when a lock is held for too "
+            "long, the lint finds a danger that was not refuted, or either could not be told."
+        ),
+    )
+    approval_timeout_s: float = Field(
+        default=86_400, gt=0, description="How long a run in Prefect waits for the approval."
     )
     recovery: Literal["lossless", "accept-loss", "manual"] = Field(
         default="lossless",

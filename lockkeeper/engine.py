@@ -10,15 +10,19 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from lockkeeper import alembic_project, backup
+from lockkeeper.approval import find_answered
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine_later import LaterEngine
-from lockkeeper.errors import LockkeeperError, RefusedError, VerificationError
+from lockkeeper.errors import ApprovalNeededError, LockkeeperError, RefusedError, VerificationError
 from lockkeeper.models import (
+    Answered,
+    Approval,
     BackupManifest,
     BackupVerification,
     Check,
     MigrationPlan,
     RevisionTiming,
+    RunReport,
     SchemaFingerprint,
     TableFingerprint,
 )
@@ -27,6 +31,7 @@ from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.preflight import require_preflight, run_preflight
 from lockkeeper.proving import Rehearsal, rehearse
+from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
     check_counts,
     check_invalid_objects,
@@ -100,6 +105,17 @@ class Engine(LaterEngine):
         if not rehearsal.passed:
             raise VerificationError("The rehearsal on a restored copy failed", rehearsal.problems)
         return rehearsal
+
+    def ask_approval(self, report: RunReport, why: Sequence[str]) -> Approval:
+        """Raise ApprovalNeededError: an engine knows nobody whom it could ask."""
+        wanted = report.requested_revision or "head"
+        destination = "" if wanted == "head" else f" {wanted}"
+        command = f"lockkeeper migrate {self.target.name}{destination} --approve {self.run_id}"
+        raise ApprovalNeededError(why, command)
+
+    def answered(self, run_id: str, approval: Approval) -> Answered:
+        """Put an answer together with the run that asked; raises RefusedError."""
+        return find_answered(open_storage(self.target.storage), self.target.name, run_id, approval)
 
     @contextlib.contextmanager
     def monitored(self) -> Iterator[DatabaseMonitor]:

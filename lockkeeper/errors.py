@@ -45,6 +45,19 @@ class PreflightError(RefusedError):
         super().__init__("Preflight refused: " + "; ".join(self.problems))
 
 
+class ApprovalNeededError(RefusedError):
+    """A human must approve first; nothing was changed. ``command`` is how."""
+
+    def __init__(self, why: Sequence[str], command: str) -> None:
+        self.command = command
+        shown = "; ".join(why[:5]) + (f"; and {len(why) - 5} more" if len(why) > 5 else "")
+        super().__init__(f"This needs somebody's approval: {shown}.")
+
+
+class RejectedError(LockkeeperError):
+    """A human has said no; nothing was changed."""
+
+
 class LockHeldError(RefusedError):
     """Another run holds the migration lock of this database; ``holder`` names it."""
 

@@ -23,14 +23,20 @@ def write_report(storage: Storage, report: RunReport) -> None:
     storage.put_bytes(key, report.model_dump_json(indent=1).encode())
 
 
+def read_report(storage: Storage, target: str, run_id: str) -> RunReport:
+    """Return the report of one run; raises StorageError when there is none, or it cannot be read."""
+    return _read(storage, f"{_folder(target)}{run_id}.json")
+
+
 def read_reports(storage: Storage, target: str, *, newest: int = 20) -> list[RunReport]:
     """Return the newest reports of a target, newest first; raises StorageError for an unreadable one."""
     keys = sorted((found.key for found in storage.list(_folder(target))), reverse=True)
-    reports = []
-    for key in keys[:newest]:
-        try:
-            reports.append(RunReport.model_validate_json(storage.get_bytes(key)))
-        except ValidationError as error:
-            problem = f"{key} is not a run report ({error.error_count()} problems). Move it away."
-            raise StorageError(problem, key) from error
-    return reports
+    return [_read(storage, key) for key in keys[:newest]]
+
+
+def _read(storage: Storage, key: str) -> RunReport:
+    try:
+        return RunReport.model_validate_json(storage.get_bytes(key))
+    except ValidationError as error:
+        problem = f"{key} is not a run report ({error.error_count()} problems). Move it away."
+        raise StorageError(problem, key) from error

@@ -5,6 +5,9 @@ How it is measured: ``lockkeeper.costs``; how it is judged: ``lockkeeper.risk``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum
+
 from pydantic import Field
 
 from lockkeeper.fact import Fact
@@ -48,3 +51,71 @@ class RevisionCost(Fact):
     wal_bytes: int | None = Field(default=None, description="Of the whole server meanwhile.")
     growth_bytes: int | None = Field(default=None, description="Of the database.")
     temp_bytes: int | None = Field(default=None, description="Temporary files, of the database.")
+
+
+class RevisionEstimate(Fact):
+    """How long one revision took in the rehearsal, and what it cost; production must expect about that."""
+
+    revision: str
+    duration_s: float
+    cost: RevisionCost | None = Field(default=None, description="None when it could not be measured.")
+
+
+class Danger(str, Enum):
+    """What speaks against a revision."""
+
+    BLOCKS = "blocks"
+    UNMEASURED = "not measured"
+    LINT = "lint"
+    UNREAD = "not linted"
+
+
+class RiskFinding(Fact):
+    """One thing that a human may want to know before a revision reaches production."""
+
+    kind: Danger
+    revision: str
+    subject: str = Field(description="The table, or the lint's rule.")
+    message: str
+    advice: str = ""
+    held_s: float | None = None
+    counts: bool = Field(default=True, description="Whether it is over the budget, or a danger that stands.")
+    refuted_because: str | None = Field(default=None, description="Why the lint's danger is none here.")
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is about."""
+        return self.kind.value, self.revision, self.subject
+
+
+class Risk(Fact):
+    """What a rehearsal says that a plan would do to a running application."""
+
+    budget_ms: int
+    blocking: str
+    rehearsal: str = "full"
+    estimates: tuple[RevisionEstimate, ...] = ()
+    findings: tuple[RiskFinding, ...] = ()
+    not_linted: str = Field(default="", description="Empty, or which tool of the lint is not installed.")
+
+    @property
+    def counting(self) -> tuple[RiskFinding, ...]:
+        """The findings that a human should look at."""
+        return tuple(one for one in self.findings if one.counts)
+
+    @property
+    def longest_block_s(self) -> float:
+        """The longest time that others would have to wait for one lock."""
+        return max((one.held_s or 0.0 for one in self.findings if one.kind is Danger.BLOCKS), default=0.0)
+
+    def worse_than(self, approved: Risk, tolerance: float = 1.5) -> list[str]:
+        """Say what somebody who has approved the other risk has not approved; [] when nothing.
+
+        The same lock held a little longer is no new risk: two rehearsals never take the same time.
+        """
+        known: Mapping[tuple[str, str, str], RiskFinding] = {one.key: one for one in approved.counting}
+        return [
+            one.message
+            for one in self.counting
+            if one.key not in known or (one.held_s or 0.0) > tolerance * (known[one.key].held_s or 0.0)
+        ]

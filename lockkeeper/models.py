@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from lockkeeper.fact import Fact as Fact
-from lockkeeper.measured import RevisionCost
+from lockkeeper.measured import RevisionCost, Risk
 
 
 def utc_now() -> datetime:
@@ -81,7 +81,6 @@ class RevisionTiming(Fact):
     lock_timeouts: int = 0
     rehearsed_s: float | None = Field(default=None, description="How long it took in the rehearsal.")
     cost: RevisionCost | None = Field(default=None, description="None when it could not be measured.")
-    rehearsed_cost: RevisionCost | None = None
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None,
         description=(
@@ -303,6 +302,7 @@ class Outcome(str, Enum):
     UNCHANGED = "failed, database unchanged"
     RECOVERED = "failed and recovered"
     NEEDS_HUMAN = "needs a human"
+    NEEDS_APPROVAL = "needs approval"
     WAITING = "waits for approval"
     REJECTED = "rejected"
     ABORTED = "aborted, everything is as before"
@@ -312,7 +312,7 @@ class Outcome(str, Enum):
         """The command line's exit code for this outcome."""
         if self in (Outcome.SUCCEEDED, Outcome.NOTHING_TO_DO, Outcome.WAITING):
             return 0
-        return {Outcome.REFUSED: 2, Outcome.NEEDS_HUMAN: 3}.get(self, 1)
+        return {Outcome.REFUSED: 2, Outcome.NEEDS_APPROVAL: 2, Outcome.NEEDS_HUMAN: 3}.get(self, 1)
 
 
 class RecoveryAttempt(Fact):
@@ -369,6 +369,11 @@ class RunReport(Fact):
     requested_revision: str | None = None
     plan: MigrationPlan | None = None
     revisions: tuple[RevisionTiming, ...] = ()
+    risk: Risk | None = Field(default=None, description="By the rehearsal; None without one.")
+    revisions_sha256: str | None = Field(
+        default=None, description="Of the files of the plan's revisions, where an approval was asked for."
+    )
+    approval: Approval | None = Field(default=None, description="The answer that this run acted upon.")
     backup_id: str | None = None
     restore: RestoreReport | None = None
     checks: tuple[Check, ...] = ()
@@ -380,3 +385,10 @@ class RunReport(Fact):
     next_command: str | None = None
     link: str | None = None
     warnings: tuple[str, ...] = ()
+
+
+class Answered(Fact):
+    """A human's answer, together with what was asked: the run that had to stop for it."""
+
+    approval: Approval
+    asked: RunReport

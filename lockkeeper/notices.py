@@ -6,11 +6,13 @@ link) and cut to Slack's limits; see "Reference: blocks" of Slack's API document
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lockkeeper.models import Outcome, RunReport
 from lockkeeper.reports import format_duration, headline, plain, restore_facts, safe_link
+from lockkeeper.risk_report import verdict_lines
 
 HEADER_LIMIT, SECTION_LIMIT, FIELD_LIMIT, URL_LIMIT, TEXT_LIMIT = 150, 3000, 2000, 3000, 3000
 BLOCKS_LIMIT, WARNINGS_SHOWN = 50, 5
@@ -24,6 +26,7 @@ _SYMBOLS = {
     Outcome.UNCHANGED: ":x:",
     Outcome.RECOVERED: ":leftwards_arrow_with_hook:",
     Outcome.NEEDS_HUMAN: ":rotating_light:",
+    Outcome.NEEDS_APPROVAL: ":raised_hand:",
     Outcome.WAITING: ":raised_hand:",
     Outcome.REJECTED: ":no_entry_sign:",
     Outcome.ABORTED: ":leftwards_arrow_with_hook:",
@@ -45,6 +48,8 @@ def slack_notice(report: RunReport) -> SlackNotice:
     blocks = [_header(title), _fields(report)]
     if report.error:
         blocks.append(_section("*What went wrong*\n", report.error, code=True, limit=ERROR_SHOWN))
+    if report.risk and (lines := verdict_lines(report.risk)):
+        blocks.append(_section("*What it does to the application*\n", _some(lines), limit=ERROR_SHOWN))
     if report.recovery:
         tried = "\n".join(
             f"{'worked' if one.succeeded else 'not enough'}: {one.rung} "
@@ -57,14 +62,16 @@ def slack_notice(report: RunReport) -> SlackNotice:
     if report.next_command:
         blocks.append(_section("*What to do next*\n", report.next_command, code=True))
     if report.warnings:
-        shown = "\n".join(report.warnings[:WARNINGS_SHOWN])
-        more = len(report.warnings) - WARNINGS_SHOWN
-        shown += f"\nand {more} more" if more > 0 else ""
-        blocks.append(_section("*Warnings*\n", shown, limit=ERROR_SHOWN))
+        blocks.append(_section("*Warnings*\n", _some(report.warnings), limit=ERROR_SHOWN))
     link = safe_link(report.link)
     if link and len(link) <= URL_LIMIT - 20:
         blocks.append(_section("", "", suffix=f"<{link.replace('&', '&amp;')}|Open the run>"))
     return SlackNotice(text=_text(report, title), blocks=blocks[:BLOCKS_LIMIT])
+
+
+def _some(lines: Sequence[str]) -> str:
+    more = len(lines) - WARNINGS_SHOWN
+    return "\n".join([*lines[:WARNINGS_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _text(report: RunReport, title: str) -> str:

@@ -17,6 +17,9 @@ from rich.text import Text
 
 from lockkeeper.models import CheckState, DrillReport, Outcome, RevisionTiming, RunReport, Step, StepState
 from lockkeeper.redaction import redact
+from lockkeeper.risk_report import COST_HEADER, cost_rows, risk_lines
+from lockkeeper.text_units import format_duration as format_duration
+from lockkeeper.text_units import format_size as format_size
 
 HEADLINES = {
     Outcome.SUCCEEDED: "succeeded",
@@ -26,6 +29,7 @@ HEADLINES = {
     Outcome.UNCHANGED: "failed, the database is unchanged",
     Outcome.RECOVERED: "failed and was recovered, the database is as before",
     Outcome.NEEDS_HUMAN: "needs a human",
+    Outcome.NEEDS_APPROVAL: "needs approval, nothing was changed",
     Outcome.WAITING: "waits for approval",
     Outcome.REJECTED: "was rejected, it stays where it is",
     Outcome.ABORTED: "was aborted, everything is as before",
@@ -36,6 +40,7 @@ STYLES = {
     Outcome.NOTHING_TO_DO: "green",
     Outcome.REFUSED: "yellow",
     Outcome.NEEDS_HUMAN: "bold red",
+    Outcome.NEEDS_APPROVAL: "yellow",
     Outcome.WAITING: "blue",
     None: "blue",
 }
@@ -44,7 +49,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LINK = re.compile(r"https?://[^\s<>()\[\]\"|`\\]+")
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 PARKED_SHOWN = 20
 Rows = Sequence[Sequence[str]]
 
@@ -52,26 +56,6 @@ Rows = Sequence[Sequence[str]]
 def plain(text: str) -> str:
     """Return ``text`` without secrets, and without characters that steer a terminal or turn text around."""
     return _CONTROL.sub("\ufffd", redact(text).replace("\r\n", "\n"))
-
-
-def format_duration(seconds: float) -> str:
-    """Return e.g. ``0.42 s``, ``12.3 s``, ``3 min 05 s``, ``1 h 02 min``."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def format_size(size_bytes: int) -> str:
-    """Return e.g. ``512 B``, ``1.4 MB``: powers of 1,000."""
-    size, unit = float(size_bytes), 0
-    while abs(size) >= 999.5 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size_bytes} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
 
 
 def headline(report: RunReport) -> str:
@@ -226,6 +210,7 @@ def markdown_report(report: RunReport) -> str:
             "## Revisions",
             _table(header, [(_code(row[0]), *map(_escape, row[1:])) for row in revisions]),
         ]
+    parts += _markdown_risk(report)
     parts += _markdown_checks(report)
     if lines := monitor_facts(report):
         parts += ["## Beside the migration", _bullets(lines)]
@@ -242,6 +227,13 @@ def _markdown_recovery(report: RunReport) -> list[str]:
     if lines := restore_facts(report):
         parts += ["## Restore", _bullets(lines)]
     return parts
+
+
+def _markdown_risk(report: RunReport) -> list[str]:
+    lines, rows = risk_lines(report), cost_rows(report)
+    table = _table(COST_HEADER, [tuple(map(_escape, row)) for row in rows])
+    parts = [_bullets(lines)] * bool(lines) + [table] * bool(rows)
+    return ["## What it does to the application", *parts] if parts else []
 
 
 def _markdown_checks(report: RunReport) -> list[str]:
@@ -308,6 +300,7 @@ def terminal_report(report: RunReport) -> RenderableType:
     if rows := revision_rows(report):
         header = ("revision", "message", "duration", "attempts", "lock time-outs")
         parts.append(_titled("Revisions", text_table(header, rows)))
+    parts += _terminal_risk(report)
     parts += _terminal_checks(report)
     for title, lines in (("Beside the migration", monitor_facts(report)), ("Warnings", report.warnings)):
         if lines:
@@ -323,6 +316,15 @@ def _terminal_recovery(report: RunReport) -> list[RenderableType]:
         )
     if lines := restore_facts(report):
         parts.append(_titled("Restore", _indented("\n".join(map(plain, lines)))))
+    return parts
+
+
+def _terminal_risk(report: RunReport) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if lines := risk_lines(report):
+        parts.append(_titled("What it does to the application", _indented("\n".join(map(plain, lines)))))
+    if rows := cost_rows(report):
+        parts.append(_titled("Locks", text_table(COST_HEADER, rows)))
     return parts
 
 

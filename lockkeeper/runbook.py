@@ -1,7 +1,7 @@
 """The order of a production migration, and what happens when a step of it fails. Written once.
 
-preflight -> backup, captured -> verify backup -> stand by -> rehearse -> migrate, monitored -> verify;
-else the recovery ladder; always notify.
+preflight -> backup, captured -> verify backup -> stand by -> rehearse -> (approve)
+-> migrate, monitored -> verify; else the recovery ladder; always notify.
 
 ``MigrationSteps`` names the steps. The command line plays this runbook with the engine itself
 (``lockkeeper.engine``), the Prefect flow plays the same runbook with one task a step.
@@ -18,13 +18,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from lockkeeper.approval import not_covered, revisions_digest
 from lockkeeper.climb import Climb, RecoverySteps, assess, log_unexpected
-from lockkeeper.errors import RefusedError, VerificationError
+from lockkeeper.errors import ApprovalNeededError, RefusedError, RejectedError, VerificationError
 from lockkeeper.ladder import Rung
 from lockkeeper.models import (
+    Answered,
+    Approval,
     BackupManifest,
     BackupVerification,
     Check,
+    Decision,
     DrillReport,
     MigrationPlan,
     MonitorSummary,
@@ -37,6 +41,7 @@ from lockkeeper.models import (
 )
 from lockkeeper.proving.models import Rehearsal
 from lockkeeper.record import RunRecord
+from lockkeeper.risk import needs_approval, over_budget, unmeasured
 from lockkeeper.signals import uninterrupted
 
 
@@ -83,6 +88,14 @@ class MigrationSteps(RecoverySteps, Protocol):
         """Upgrade, downgrade, upgrade the verified copy; raises VerificationError unless all is clean."""
         ...
 
+    def ask_approval(self, report: RunReport, why: Sequence[str]) -> Approval:
+        """Return a human's answer to the risk in the report.
+
+        Raises:
+            ApprovalNeededError: nobody can answer while the run holds the lock; it says what to do.
+        """
+        ...
+
     def monitored(self) -> AbstractContextManager[Monitor]:
         """Watch the database for the length of a block."""
         ...
@@ -120,19 +133,28 @@ class MigrationRequest:
     initiator: str = ""
     link: str | None = None
     recovery: Literal["lossless", "accept-loss", "manual"] = "lossless"
-    rehearsal: Literal["full", "off"] = "full"
+    rehearsal: Literal["full", "schema-only", "off"] = "full"
+    approval: Literal["never", "over-budget", "always"] = "never"
+    answered: Answered | None = None
 
 
 def run_migration(steps: MigrationSteps, request: MigrationRequest) -> RunReport:
     """Play the runbook and return its report; only interruptions (not errors) are raised, at the end.
 
-    Takes the migration lock of the database for the whole time. Can be run again after any crash.
+    Takes the migration lock of the database for the whole time. Can be run again after any crash. A run
+    that needs an approval ends without touching anything; another one, given the answer, does all of it
+    again, since others have written meanwhile, and acts upon the answer if it still holds.
     """
     record = RunRecord(_opening_report(request), steps.journal)
     interruption: BaseException | None = None
     try:
+        _require_consent(request, record)
         with steps.exclusive():
             _Run(steps, record, request).play()
+    except ApprovalNeededError as error:
+        record.conclude(Outcome.NEEDS_APPROVAL, error, next_command=error.command)
+    except RejectedError as error:
+        record.conclude(Outcome.REJECTED, error)
     except RefusedError as error:
         record.conclude(Outcome.REFUSED, error)
     except Exception as error:
@@ -150,6 +172,16 @@ def run_migration(steps: MigrationSteps, request: MigrationRequest) -> RunReport
     if interruption is not None:
         raise interruption
     return report
+
+
+def _require_consent(request: MigrationRequest, record: RunRecord) -> None:
+    """Refuse what a human has rejected; raises RejectedError."""
+    if request.answered is None:
+        return
+    approval = request.answered.approval
+    record.update(approval=approval)
+    if approval.decision is not Decision.APPROVE:
+        raise RejectedError(f"Nothing was changed: run {request.answered.asked.run_id} was {approval}.")
 
 
 def _opening_report(request: MigrationRequest) -> RunReport:
@@ -205,11 +237,12 @@ class _Run:
             return
         backup, copy = self.back_up(plan)
         rehearsal = self.rehearse(plan, backup, copy)
+        self.approve(plan, rehearsal)
         applied: list[RevisionTiming] = []
         try:
             self.migrate(plan, backup, applied)
             if rehearsal:
-                self.record.update(revisions=rehearsal.compared(applied))
+                self.compare(rehearsal, applied)
             self.verify(plan, backup, rehearsal.schema_after if rehearsal else None)
         except RefusedError:
             raise
@@ -248,6 +281,33 @@ class _Run:
             rehearsal = self.steps.rehearse(plan, backup, copy)
             note(f"{len(rehearsal.proofs)} revisions applied, reverted and applied again")
         return rehearsal
+
+    def approve(self, plan: MigrationPlan, rehearsal: Rehearsal | None) -> None:
+        """Go on when the policy or a human says so; raises ApprovalNeededError, or RejectedError."""
+        risk = (rehearsal.risk if rehearsal else None) or unmeasured(self.request.rehearsal)
+        self.record.update(risk=risk)
+        if not needs_approval(self.request.approval, risk):
+            return
+        digest, answered = revisions_digest(plan), self.request.answered
+        report = self.record.update(revisions_sha256=digest)
+        changed = not_covered(answered, plan, digest, risk) if answered else []
+        if answered and not changed:
+            approval = answered.approval
+        else:
+            why = changed or [one.message for one in risk.counting] or ["the target's policy asks for it"]
+            approval = self.steps.ask_approval(report, why)
+        self.record.update(approval=approval)
+        with self.record.step("approve") as note:
+            note(str(approval))
+            if approval.decision is not Decision.APPROVE:
+                raise RejectedError(f"Nothing was changed: it was {approval}.")
+
+    def compare(self, rehearsal: Rehearsal, applied: Sequence[RevisionTiming]) -> None:
+        """Put what happened beside what was predicted."""
+        self.record.update(revisions=rehearsal.compared(applied))
+        if rehearsal.risk is not None:
+            for line in over_budget(applied, rehearsal.risk):
+                self.record.warn(line)
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest, applied: list[RevisionTiming]) -> None:
         with self.record.step("migrate") as note:

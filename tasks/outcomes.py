@@ -21,6 +21,7 @@ _NAMES = {
     Outcome.UNCHANGED: "Unchanged",
     Outcome.RECOVERED: "Recovered",
     Outcome.NEEDS_HUMAN: "NeedsHuman",
+    Outcome.NEEDS_APPROVAL: "NeedsApproval",
     Outcome.REJECTED: "Rejected",
     Outcome.ABORTED: "Aborted",
 }

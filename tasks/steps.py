@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from prefect import runtime
+
+from lockkeeper.errors import ApprovalNeededError
 from lockkeeper.ladder import LadderFacts
 from lockkeeper.models import (
     Approval,
@@ -26,6 +29,7 @@ from lockkeeper.rename import RenameStatus
 from lockkeeper.renaming import RenameRequest, RenameSteps
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
 from tasks import rename
+from tasks.approvals import run_that_asked
 from tasks.backup import create_backup, expire_backups
 from tasks.drill import drill_backup, publish_trend
 from tasks.migrate import apply_migration, revert_migration
@@ -51,8 +55,8 @@ class _RunSteps:
         self._run = run
         self._of_run = (run.target.name, run.id)
 
-    def request(self, revision: str = "head") -> MigrationRequest:
-        """Return what the runbooks must know of this run."""
+    def request(self, revision: str = "head", answer: Approval | None = None) -> MigrationRequest:
+        """Return what the runbooks must know of this run; ``answer`` is the newest one that was given."""
         run = self._run
         return MigrationRequest(
             run_id=run.id,
@@ -63,6 +67,8 @@ class _RunSteps:
             link=run.link,
             recovery=run.target.policies.recovery,
             rehearsal=run.target.policies.rehearsal,
+            approval=run.target.policies.approval,
+            answered=run.engine.answered(run_that_asked(answer.key), answer) if answer else None,
         )
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -138,6 +144,12 @@ class MigrationTasks(_RunSteps, MigrationSteps):
     def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
         """See ``MigrationSteps``."""
         return rehearse_migration(*self._of_run, plan, backup, copy_database)
+
+    def ask_approval(self, report: RunReport, why: Sequence[str]) -> Approval:
+        """Raise ApprovalNeededError: the flow suspends itself when the lock is free again."""
+        if runtime.deployment.id is None:  # a script's run cannot be suspended
+            return self._run.engine.ask_approval(report, why)
+        raise ApprovalNeededError(why, f"lockkeeper approve {report.run_id}")
 
     def monitored(self) -> AbstractContextManager[Monitor]:
         """See ``MigrationSteps``."""

@@ -16,6 +16,7 @@ import typer
 
 from lockkeeper import __version__
 from lockkeeper.cli import (
+    approvals,
     backups,
     drill,
     lint,
@@ -60,6 +61,7 @@ app.add_typer(targets.app, name="target")
 app.add_typer(rename.app, name="rename")
 for _command in (
     migrations.migrate, migrations.plan, lint.lint, status.status,
+    approvals.approve, approvals.reject, approvals.abort,
     backups.backup, backups.backups, backups.restore, drill.drill, rename.tune,
     recoveries.recover, recoveries.undo, recoveries.clean, stack.up, stack.down,
 ):  # fmt: skip

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lockkeeper.cli.checks import check_result
+from lockkeeper.cli.initiator import initiator
 from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
 from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.runs import play
 from lockkeeper.cli.selection import refuse_ambiguous_name, select_target
 from lockkeeper.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lockkeeper.models import Approval
 
 RevisionArgument = Annotated[
     str | None,
@@ -39,12 +43,20 @@ def migrate(
     revision: RevisionArgument = None,
     revision_option: RevisionOption = None,
     report_file: ReportFile = None,
+    approve: Annotated[
+        str | None,
+        typer.Option("--approve", metavar="RUN", help="Approve what that run has found, and go on."),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is approved.")] = "",
 ) -> Result:
     """Back up, migrate, verify; recover when it fails.
 
     The backup is proven by restoring it before anything is changed. Holds the database's migration
     lock for the whole time. Nothing is touched when a preflight check refuses (exit code 2) or when
     there is nothing to do (0).
+
+    By policy (approval=over-budget or always) somebody must approve after the rehearsal: at the terminal, or
+    with --approve and the id of the run that ended because nobody could be asked (2).
     """
     from lockkeeper.runbook import run_migration
 
@@ -53,7 +65,7 @@ def migrate(
     chosen.require_alembic()
     session: Session = context.obj
     session.changing = f"lockkeeper status {chosen.name}"
-    return play(session, chosen, wanted, run_migration, report_file)
+    return play(session, chosen, wanted, run_migration, report_file, _approval(approve, reason))
 
 
 @with_options
@@ -72,6 +84,21 @@ def plan(
     chosen = select_target(target, options)
     chosen.require_alembic()
     return check_result(chosen, wanted)
+
+
+def _approval(run_id: str | None, reason: str) -> Approval | None:
+    from lockkeeper.models import Approval, Decision, utc_now
+
+    if run_id is None:
+        return None
+    return Approval(
+        key=run_id,
+        decision=Decision.APPROVE,
+        reason=reason,
+        approver=initiator(),
+        recorded_by="the command line",
+        decided_at=utc_now(),
+    )
 
 
 def _revision(target: str | None, argument: str | None, option: str | None, options: TargetOptions) -> str:

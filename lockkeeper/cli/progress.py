@@ -38,6 +38,17 @@ class Progress:
             else:
                 self._console.print(text)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to somebody else for the length of the block."""
+        if self._status is not None:
+            self._status.stop()
+        try:
+            yield
+        finally:
+            if self._status is not None:
+                self._status.start()
+
     def report(self, report: RunReport) -> None:
         """Show the steps that have ended since the last call."""
         from lockkeeper.reports import format_duration, plain

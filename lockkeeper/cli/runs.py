@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from lockkeeper.cli.progress import showing_progress
 if TYPE_CHECKING:
     from lockkeeper.config import Target
     from lockkeeper.engine import Engine
-    from lockkeeper.models import RunReport
+    from lockkeeper.models import Approval, RunReport
     from lockkeeper.runbook import MigrationRequest
 
 
@@ -24,12 +25,15 @@ def play(
     revision: str | None,
     runbook: Callable[[Engine, MigrationRequest], RunReport],
     report_file: Path | None,
+    approving: Approval | None = None,
 ) -> Result:
     """Play ``runbook`` with an engine for ``target`` and return its report.
 
-    An interruption is answered with the report too: by then the runbook has ended in order.
+    ``approving`` is an answer to the run that its key names. An interruption is answered with the report
+    too: by then the runbook has ended in order.
 
     Raises:
+        RefusedError: the run that is answered did not ask.
         KeyboardInterrupt: interrupted before there was anything to report.
     """
     from lockkeeper.cli.watched_engine import WatchedEngine
@@ -45,9 +49,12 @@ def play(
         link=run_link(),
         recovery=target.policies.recovery,
         rehearsal=target.policies.rehearsal,
+        approval=target.policies.approval,
     )
     with showing_progress(session, f"{target.name}: starting") as progress, ending_in_order():
-        engine = WatchedEngine(target, request.run_id, progress)
+        engine = WatchedEngine(target, request.run_id, progress, session)
+        if approving is not None:
+            request = dataclasses.replace(request, answered=engine.answered(approving.key, approving))
         try:
             report = runbook(engine, request)
         except KeyboardInterrupt:

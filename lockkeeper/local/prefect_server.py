@@ -6,8 +6,6 @@ is the default one: the newer hides Resume, and it calls an analytics host.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import sys
 import time
@@ -16,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lockkeeper.errors import ConfigurationError, LockkeeperError, ProgramError
+from lockkeeper.errors import ConfigurationError, ProgramError
 from lockkeeper.local import daemons
+from lockkeeper.prefect_api import PrefectApi, PrefectApiError
 
 DEFAULT_PORT = 4200
 WORK_POOL = "lockkeeper"
@@ -25,10 +24,6 @@ START_TIMEOUT_S = 240  # it costs 17 s of CPU on an idle machine, and machines a
 WORKER_TIMEOUT_S = 120
 WORKER_POLL_S = 3  # Prefect's default of 10 s is a long wait before a demo; SQLite dislikes much less
 _POLL_INTERVAL_S = 0.25
-
-
-class PrefectApiError(LockkeeperError):
-    """The Prefect API refused a request, or did not answer."""
 
 
 def prefect_is_installed() -> bool:
@@ -160,19 +155,7 @@ class EmbeddedPrefect:
         Raises:
             PrefectApiError: no answer, or a status of 400 and above (in the message).
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
-        payload = None if body is None else json.dumps(body)
-        try:
-            connection.request(method, f"/api{path}", payload, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            text = response.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise PrefectApiError(f"Prefect at {self.api_url} does not answer: {error}") from error
-        finally:
-            connection.close()
-        if response.status >= 400:
-            raise PrefectApiError(f"Prefect refused {method} {path} ({response.status}): {text[:2000]}")
-        return json.loads(text) if text else None
+        return PrefectApi(self.api_url).request(method, path, body, timeout_s=timeout_s)
 
     def stop(self) -> None:
         """Stop the worker, which ends its flow processes, then the server; harmless when none runs."""

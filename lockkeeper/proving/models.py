@@ -9,6 +9,7 @@ from enum import Enum
 from pydantic import Field
 
 from lockkeeper.errors import FAILED, REFUSED
+from lockkeeper.measured import RevisionCost, Risk
 from lockkeeper.models import Check, CheckState, Fact, RevisionTiming, SchemaFingerprint
 
 
@@ -59,6 +60,7 @@ class RevisionProof(Fact):
         default=None, description="See RevisionTiming: what the first upgrade wrote."
     )
     rows: int | None = Field(default=None, description="Rows in the database before the upgrade.")
+    cost: RevisionCost | None = Field(default=None, description="What the first upgrade cost others.")
     upgrade_s: float | None = None
     downgrade_s: float | None = None
     upgrade_again_s: float | None = None
@@ -112,6 +114,7 @@ class RevisionPrediction(Fact):
     duration_s: float
     own_writes: dict[str, tuple[int, int, int]] | None = None
     changes: tuple[str, ...] = ()
+    cost: RevisionCost | None = None
 
 
 class Rehearsal(Fact):
@@ -131,6 +134,7 @@ class Rehearsal(Fact):
         default=None, description="What production must have afterwards; None when it was not reached."
     )
     revisions_after: tuple[str, ...] = ()
+    risk: Risk | None = Field(default=None, description="None when it did not come to an end.")
 
     @property
     def exit_code(self) -> int:

@@ -30,13 +30,17 @@ _UNEXPECTED, _MISSING = "unexpected ", " is missing"
 
 @dataclass(frozen=True)
 class Observer:
-    """Looks at one database; ``version_tables`` (as the catalogue quotes them) do not count."""
+    """Looks at one database; ``version_tables`` (as the catalogue quotes them) do not count.
+
+    Without ``compares_data`` every table looks empty.
+    """
 
     url: URL
     connection: Connection
     version_tables: frozenset[str]
     run_id: str | None = None
     jobs: int = 1
+    compares_data: bool = True
 
     @classmethod
     def make(
@@ -46,10 +50,11 @@ class Observer:
         version_tables: Sequence[str],
         run_id: str | None,
         jobs: int = 1,
+        compares_data: bool = True,
     ) -> Observer:
         """Return an observer; the names are those of ``AlembicSession.prepare``."""
         names = {str(fetch_value(connection, _AS_CATALOGUED, (one,))) for one in version_tables}
-        return cls(url, connection, frozenset(names), run_id, jobs)
+        return cls(url, connection, frozenset(names), run_id, jobs, compares_data)
 
     def schema(self) -> SchemaFingerprint:
         """Read the schema, in its own transaction."""
@@ -73,6 +78,8 @@ class Observer:
 
     def data(self) -> DataFingerprint:
         """Read the rows of tables that have any; empty ones cost nothing but their names."""
+        if not self.compares_data:
+            return DataFingerprint(tables={})
         found = data_fingerprint(self.url, jobs=self.jobs, run_id=self.run_id)
         tables = {name: one for name, one in found.tables.items() if name not in self.version_tables}
         return found.model_copy(update={"tables": tables})

@@ -1,7 +1,8 @@
 """The rehearsal: pending revisions proven on production's own data, in a restored scratch database.
 
 It changes that scratch database and nothing else. What it yields is what production is then held against:
-how long each revision takes, what it writes, and the schema that there must be afterwards.
+how long each revision takes, what it writes, which locks it holds, and the schema that there must be
+afterwards.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import Target
+from lockkeeper.costs import CostMeter
 from lockkeeper.errors import ConfigurationError, DatabaseError, LockkeeperError
+from lockkeeper.lint import read_context
+from lockkeeper.measured import RevisionEstimate
 from lockkeeper.models import BackupManifest, Check, MigrationPlan, utc_now
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.proving.declarations import read_declarations
+from lockkeeper.proving.linting import lint_rehearsed
 from lockkeeper.proving.models import Rehearsal, RevisionPrediction, RevisionProof
 from lockkeeper.proving.observation import Observer
 from lockkeeper.proving.stairway import Announce, Stairway, unchecked
+from lockkeeper.risk import judge
 from lockkeeper.verification import check_rules, load_rules, unknown
 
 
@@ -69,7 +75,12 @@ def rehearse(
                 raise DatabaseError(
                     f"the copy is at {_names(current)}, the plan begins at {_names(plan.before)}"
                 )
-            observer = Observer.make(scratch_url, connection, session.prepare(), run_id, jobs=2)
+            observer = Observer.make(
+                scratch_url, connection, session.prepare(), run_id, jobs=2,
+                compares_data=target.policies.rehearsal != "schema-only",
+            )  # fmt: skip
+            session.meter, session.recorded = CostMeter(scratch_url, run_id), {}
+            context, version = read_context(connection), connection.server_version
             stairway = Stairway(session, observer, declarations, announce=announce)
             facts["schema_before"] = schema_fingerprint(connection)
             proofs += stairway.climb(plan.steps)
@@ -77,6 +88,9 @@ def rehearse(
             if stairway.stopped is None:
                 facts.update(schema_after=schema_fingerprint(connection), revisions_after=stairway.heads)
                 checks += _rules(target, scratch_url, run_id)
+                announce("linting what the revisions send")
+                lint = lint_rehearsed(settings, scratch_url, plan, context, version, session.recorded)
+                facts.update(risk=judge(list(map(_estimate, proofs)), target.policies, lint))
     except LockkeeperError as error:
         checks.append(unknown("rehearsal", error))
         proofs += unchecked(plan.steps[len(proofs) :], str(error))
@@ -118,6 +132,13 @@ def _prediction(proof: RevisionProof) -> RevisionPrediction:
         duration_s=proof.upgrade_s or 0.0,
         own_writes=proof.own_writes,
         changes=proof.changes,
+        cost=proof.cost,
+    )
+
+
+def _estimate(proof: RevisionProof) -> RevisionEstimate:
+    return RevisionEstimate(
+        revision=proof.revision, duration_s=round(proof.upgrade_s or 0.0, 3), cost=proof.cost
     )
 
 

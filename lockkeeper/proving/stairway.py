@@ -144,7 +144,7 @@ class Stairway:
             findings.append(_failure(FindingKind.UPGRADE_FAILED, step, error))
             self.stopped = f"revision {step.id} before it fails"
             return False
-        facts.update(upgrade_s=timing.duration_s, own_writes=timing.own_writes)
+        facts.update(upgrade_s=timing.duration_s, own_writes=timing.own_writes, cost=timing.cost)
         return True
 
     def _down(

@@ -13,7 +13,14 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
 from lockkeeper.engine import Engine
-from lockkeeper.models import DataFingerprint, RunReport, SchemaFingerprint
+from lockkeeper.models import (
+    Approval,
+    DataFingerprint,
+    Decision,
+    RunReport,
+    SchemaFingerprint,
+    utc_now,
+)
 from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.postgres.fingerprint import (
     compare_data,
@@ -87,9 +94,13 @@ class Shop:
         changed = self.target.policies.model_copy(update=policies)
         self.target = self.target.model_copy(update={"policies": changed})
 
-    def migrate(self, revision: str = "head", engine_type: type[Engine] = Engine) -> RunReport:
-        """Play the runbook and return its report."""
+    def migrate(
+        self, revision: str = "head", engine_type: type[Engine] = Engine, approving: str | None = None
+    ) -> RunReport:
+        """Play the runbook and return its report; ``approving`` is the id of a run that has asked."""
         run_id = new_run_id()
+        engine = engine_type(self.target, run_id)
+        answered = None if approving is None else engine.answered(approving, approval(approving))
         request = MigrationRequest(
             run_id=run_id,
             target=self.target.name,
@@ -98,8 +109,14 @@ class Shop:
             initiator="tests",
             recovery=self.target.policies.recovery,
             rehearsal=self.target.policies.rehearsal,
+            approval=self.target.policies.approval,
+            answered=answered,
         )
-        return run_migration(engine_type(self.target, run_id), request)
+        return run_migration(engine, request)
+
+
+def approval(key: str, decision: Decision = Decision.APPROVE) -> Approval:
+    return Approval(key=key, decision=decision, reason="quiet", approver="ada", decided_at=utc_now())
 
 
 def write_project(folder: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, execute, fetch_all
+from lockkeeper.reports import markdown_report
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
@@ -43,6 +44,96 @@ def test_a_bad_migration_is_found_before_production_is_touched(
     with connect(rehearsed.target.maintenance_url, "tests") as connection:
         pattern = f"{rehearsed.target.database}_lk_%"
         assert fetch_all(connection, "SELECT 1 FROM pg_database WHERE datname LIKE %s", (pattern,)) == []
+
+
+FILL_AND_REQUIRE = """
+    op.execute("ALTER TABLE orders ADD COLUMN state text")
+    op.execute("UPDATE orders SET state = 'new'")
+    op.execute("SELECT pg_sleep(0.6)")
+    op.execute("ALTER TABLE orders ALTER COLUMN state SET NOT NULL")
+"""
+DROP_STATE = 'op.execute("ALTER TABLE orders DROP COLUMN state")'
+
+
+def test_a_migration_that_blocks_for_too_long_is_found_before_production_is_touched(rehearsed) -> None:
+    rehearsed.with_policies(approval="over-budget", max_block_ms=500)
+    rehearsed.add_revision("r1", FILL_AND_REQUIRE, DROP_STATE)
+
+    report = rehearsed.migrate()
+
+    assert (report.outcome, report.outcome.exit_code) == (Outcome.NEEDS_APPROVAL, 2)
+    assert "ACCESS EXCLUSIVE on public.orders for " in report.error
+    assert "(1,000 rows): reads and writes wait, over the budget of 500 ms" in report.error
+    assert report.next_command == f"lockkeeper migrate shop --approve {report.run_id}"
+    assert [step.name for step in report.steps if step.state.value == "failed"] == []
+    assert "migrate" not in {step.name for step in report.steps}
+    assert rehearsed.differences() == []
+
+
+def test_what_was_approved_is_rehearsed_again_and_done(rehearsed) -> None:
+    rehearsed.with_policies(approval="over-budget", max_block_ms=500)
+    rehearsed.add_revision("r1", FILL_AND_REQUIRE, DROP_STATE)
+    asked = rehearsed.migrate()
+
+    report = rehearsed.migrate(approving=asked.run_id)
+
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    assert str(report.approval) == "approved by ada: quiet"
+    assert report.backup_id != asked.backup_id, "others may have written since the first backup"
+    (timing,) = report.revisions
+    (hold,) = [lock for lock in timing.cost.locks if lock.blocks]
+    assert (hold.table, hold.mode) == ("public.orders", "ACCESS EXCLUSIVE")
+    assert hold.held_s >= 0.6
+    assert any("over the budget of 500 ms" in warning for warning in report.warnings)
+
+
+def test_an_approval_does_not_cover_what_was_changed_since(rehearsed) -> None:
+    rehearsed.with_policies(approval="over-budget", max_block_ms=500)
+    rehearsed.add_revision("r1", FILL_AND_REQUIRE, DROP_STATE)
+    asked = rehearsed.migrate()
+    path = rehearsed.folder / "scripts" / "versions" / "r1.py"
+    path.write_text(path.read_text().replace("'new'", "'old'"))
+
+    report = rehearsed.migrate(approving=asked.run_id)
+
+    assert report.outcome is Outcome.NEEDS_APPROVAL
+    assert "the revisions' files were changed" in report.error
+    assert rehearsed.differences() == []
+
+
+def test_without_an_approval_policy_a_blocking_migration_runs_and_is_reported(rehearsed) -> None:
+    rehearsed.with_policies(max_block_ms=0)
+    rehearsed.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    report = rehearsed.migrate()
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    assert [one.subject for one in report.risk.counting] == ["public.users"]
+
+
+def test_a_danger_that_only_the_text_shows_is_refuted_by_the_measurement(rehearsed) -> None:
+    with connect(rehearsed.url, "setup") as connection:
+        execute(connection, "INSERT INTO orders SELECT n, 1, 'x' FROM generate_series(2000, 14000) AS n")
+    rehearsed.remember()
+    rehearsed.with_policies(approval="over-budget", max_block_ms=30_000)
+    rehearsed.add_revision(
+        "r1",
+        "count = op.get_bind().execute(sa.text('SELECT count(*) FROM orders')).scalar()\n"
+        "op.execute(f'CREATE INDEX orders_of_{count} ON orders (user_id)')",
+        "op.execute('DROP INDEX orders_of_13001')",
+    )
+    report = rehearsed.migrate()
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    (finding,) = [one for one in report.risk.findings if one.kind.value == "lint"]
+    assert finding.subject == "index-without-concurrently"
+    assert "orders_of_13001" in finding.advice, "its offline mode does not work: what it sent was linted"
+    assert "on a copy of the data" in finding.refuted_because
+
+
+def test_a_rehearsal_without_data_says_so(rehearsed) -> None:
+    rehearsed.with_policies(rehearsal="schema-only")
+    rehearsed.add_revision("r1", DROP_NOTE, ADD_NOTE)
+    report = rehearsed.migrate()
+    assert report.outcome is Outcome.SUCCEEDED, "what it loses is not looked for"
+    assert "data was not compared" in markdown_report(report)
 
 
 def test_production_is_held_against_what_the_rehearsal_led_to(rehearsed) -> None:

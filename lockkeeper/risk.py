@@ -1,0 +1,160 @@
+"""Judges what a plan would do to a running application: measured locks against the budget, and the lint.
+
+The measurement has the last word where it can: a danger that the lint sees in the text, and that took no
+time on a copy of production's own data, is shown as refuted. What could not be measured or read counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lockkeeper.config import Policies
+from lockkeeper.measured import Danger, LockHold, RevisionCost, RevisionEstimate, Risk, RiskFinding
+from lockkeeper.models import RevisionTiming
+
+if TYPE_CHECKING:
+    from lockkeeper.lint import LintFinding, LintReport
+
+ABOUT_ROWS = frozenset({"whole-table-write", "write-with-ddl"})
+"""Rules about rows that stay locked until the transaction ends: no lock on the table shows them."""
+ABOUT_LOCKS = ABOUT_ROWS | {
+    "add-column-rewrite", "attach-partition-without-check", "check-without-not-valid", "column-type-change",
+    "create-trigger", "detach-partition-without-concurrently", "disable-trigger", "domain-constraint",
+    "drop-index-without-concurrently", "exclusion-constraint", "foreign-key-without-not-valid",
+    "index-without-concurrently", "lock-held-while-scanning", "lock-table", "primary-key-without-index",
+    "refresh-without-concurrently", "reindex-without-concurrently", "set-not-null-without-check",
+    "table-rewrite", "unique-without-index", "validate-in-same-transaction",
+}  # fmt: skip
+"""Rules about how long others wait, which a measurement can refute. The others are about what breaks."""
+
+
+@dataclass(frozen=True)
+class Linted:
+    """What the lint says: a report, or why there is none; a tool that is ``missing`` is no finding."""
+
+    report: LintReport | None = None
+    failure: str = ""
+    missing: str = ""
+
+
+def judge(
+    rehearsed: Sequence[RevisionEstimate],
+    policies: Policies,
+    lint: Linted,
+) -> Risk:
+    """Return the verdict over a plan that was rehearsed.
+
+    Args:
+        rehearsed: its revisions, in their order.
+        policies: the budget, and which locks count against it.
+        lint: what the lint says of the same revisions.
+    """
+    findings: list[RiskFinding] = []
+    for one in rehearsed:
+        findings += _blocking(one, policies)
+    by_revision = {one.revision: one for one in rehearsed}
+    for finding in lint.report.findings if lint.report else ():
+        if finding.counts:
+            findings.append(_linted(finding, by_revision, policies))
+    if lint.failure:
+        message = f"The revisions could not be linted: {lint.failure}"
+        findings.append(RiskFinding(kind=Danger.UNREAD, revision="", subject="the plan", message=message))
+    return Risk(
+        budget_ms=policies.max_block_ms,
+        blocking=policies.blocking,
+        rehearsal=policies.rehearsal,
+        estimates=tuple(rehearsed),
+        findings=tuple(findings),
+        not_linted=lint.missing,
+    )
+
+
+def unmeasured(rehearsal: str) -> Risk:
+    """Return the verdict over a plan of which a rehearsal has told nothing: that counts."""
+    message = f"Nothing was measured: the target's policy is rehearsal={rehearsal}."
+    finding = RiskFinding(kind=Danger.UNMEASURED, revision="", subject="the plan", message=message)
+    return Risk(budget_ms=0, blocking="writes", rehearsal=rehearsal, findings=(finding,))
+
+
+def needs_approval(policy: str, risk: Risk) -> bool:
+    """Whether, by the policy ``approval``, a human must approve before production is touched."""
+    return policy == "always" or (policy == "over-budget" and bool(risk.counting))
+
+
+def over_budget(applied: Sequence[RevisionTiming], risk: Risk) -> list[str]:
+    """Say which locks production's own run has held for longer than the budget."""
+    return [
+        f"{timing.revision}: {hold} in production, over the budget of {risk.budget_ms} ms"
+        for timing in applied
+        if timing.cost is not None
+        for hold in counted(timing.cost, risk.blocking)
+        if _is_over(hold, risk.budget_ms)
+    ]
+
+
+def _blocking(one: RevisionEstimate, policies: Policies) -> Iterator[RiskFinding]:
+    if one.cost is None:
+        message = f"{one.revision}: its locks could not be measured."
+        yield RiskFinding(
+            kind=Danger.UNMEASURED, revision=one.revision, subject="the revision", message=message
+        )
+        return
+    for hold in counted(one.cost, policies.blocking):
+        over = _is_over(hold, policies.max_block_ms)
+        verdict = "over" if over else "within"
+        yield RiskFinding(
+            kind=Danger.BLOCKS,
+            revision=one.revision,
+            subject=hold.table,
+            message=f"{hold}: {hold.blocks} wait, {verdict} the budget of {policies.max_block_ms} ms",
+            held_s=hold.held_s,
+            counts=over,
+        )
+
+
+def counted(cost: RevisionCost, blocking: str) -> list[LockHold]:
+    """Return the longest lock that counts of each table that an application can know, longest first."""
+    longest: dict[str, LockHold] = {}
+    for hold in sorted(cost.locks, key=lambda hold: hold.held_s, reverse=True):
+        reads_too = hold.blocks == "reads and writes"
+        if not hold.made_by_plan and (reads_too or (hold.blocks and blocking == "writes")):
+            longest.setdefault(hold.table, hold)
+    return list(longest.values())
+
+
+def _is_over(hold: LockHold, budget_ms: int) -> bool:
+    return hold.held_s * 1000 > budget_ms
+
+
+def _linted(
+    finding: LintFinding, rehearsed: Mapping[str, RevisionEstimate], policies: Policies
+) -> RiskFinding:
+    from lockkeeper.lint import Severity
+
+    measured = rehearsed.get(finding.revision or "")
+    unread = finding.severity is Severity.UNKNOWN
+    refuted = None if unread or measured is None else _refuted(finding.rule, measured, policies)
+    return RiskFinding(
+        kind=Danger.UNREAD if unread else Danger.LINT,
+        revision=finding.revision or "",
+        subject=finding.rule,
+        message=f"{finding.rule}: {finding.message}",
+        advice=finding.advice,
+        counts=refuted is None,
+        refuted_because=refuted,
+    )
+
+
+def _refuted(rule: str, measured: RevisionEstimate, policies: Policies) -> str | None:
+    """Say why the danger took no time on production's data; None when it stands."""
+    if rule not in ABOUT_LOCKS or measured.cost is None:
+        return None
+    if measured.duration_s * 1000 <= policies.max_block_ms:
+        return f"the whole revision took {measured.duration_s:.3g} s on a copy of the data"
+    holds = counted(measured.cost, policies.blocking)
+    if rule in ABOUT_ROWS or any(_is_over(hold, policies.max_block_ms) for hold in holds):
+        return None
+    longest = max((hold.held_s for hold in holds), default=0.0)
+    return f"no lock was held longer than {longest:.3g} s on a copy of the data"
