@@ -1,9 +1,18 @@
-"""What a migration's questions to a human are called, and what they say."""
+"""What a migration's questions to a human are called and say, and what is told when nobody answers."""
 
 from __future__ import annotations
 
-from lockkeeper.models import RunReport
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+
+from lockkeeper.errors import StorageError
+from lockkeeper.journal import read_report
+from lockkeeper.models import Outcome, RunReport, utc_now
 from lockkeeper.risk_report import risk_markdown
+from lockkeeper.storage import open_storage
+from tasks.runs import Run
 
 KEYS = "approve-"
 """How the keys of a migration's questions begin; the rest is the id of the run that asks."""
@@ -22,3 +31,48 @@ def run_that_asked(key: str) -> str:
 def question(report: RunReport) -> str:
     """Return the facts, in Markdown, that stand above the form."""
     return risk_markdown(report)
+
+
+@dataclass(frozen=True)
+class ExpiredQuestion:
+    """A question whose time is over, and the flow run that asked it."""
+
+    key: str
+    target: str
+    flow_run: str
+
+
+def expired_question(flow_run_id: UUID) -> ExpiredQuestion | None:
+    """Return the question for want of whose answer a flow run has failed; None when that is not so."""
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(flow_run_id)
+        states = sorted(client.read_flow_run_states(flow_run_id), key=lambda state: state.timestamp)
+    target = flow_run.parameters.get("target")
+    last = states[-2:]
+    if target is None or [state.type.value for state in last] != ["PAUSED", "FAILED"]:
+        return None
+    return ExpiredQuestion(str(last[0].state_details.pause_key), str(target), flow_run.name)
+
+
+def report_expired(run: Run, question: ExpiredQuestion) -> RunReport:
+    """Write into the journal that nobody answered, so that no late approval counts; returns the report.
+
+    Can run twice.
+    """
+    error = f"Nobody answered in time whether {question.flow_run} may go on. Everything stays as it is."
+    facts = {"outcome": Outcome.REFUSED, "error": error, "next_command": None}
+    try:
+        asked = read_report(open_storage(run.target.storage), run.target.name, run_that_asked(question.key))
+    except StorageError:  # another flow's question: its journal is elsewhere
+        asked = RunReport(
+            run_id=run.id,
+            operation="approval",
+            target=run.target.name,
+            database=run.target.database,
+            started_at=utc_now(),
+            initiator=run.initiator,
+            link=run.link,
+        )
+    report = asked.model_copy(update=facts)
+    warning = run.engine.journal(report)
+    return report.model_copy(update={"warnings": (*report.warnings, warning)}) if warning else report

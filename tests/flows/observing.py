@@ -102,3 +102,9 @@ def work(api: SyncPrefectClient, a_flow: Any, run: UUID) -> State[Any]:
 
 def answer(api: SyncPrefectClient, run: UUID, **form: str) -> str:
     return api.resume_flow_run(run, run_input=form).status.value
+
+
+def reports(api: SyncPrefectClient, run: UUID) -> list[str]:
+    """The Markdown artifacts of a run that a worker took up several times."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+    return [str(one.data) for one in api.read_artifacts(artifact_filter=wanted) if one.type == "markdown"]

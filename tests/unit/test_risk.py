@@ -1,0 +1,284 @@
+"""What counts against a migration, what refutes a danger, and how far an approval reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockkeeper.approval import find_answered, not_covered, revisions_digest
+from lockkeeper.config import LocalStorageSettings, Policies
+from lockkeeper.costs.texts import lock_by_text, name_parts
+from lockkeeper.errors import ConfigurationError, RefusedError
+from lockkeeper.journal import write_report
+from lockkeeper.lint import LintFinding, LintReport, Severity
+from lockkeeper.measured import Danger, LockHold, RevisionCost, RevisionEstimate, Risk, RiskFinding
+from lockkeeper.models import (
+    Answered,
+    Approval,
+    Decision,
+    MigrationPlan,
+    Outcome,
+    Revision,
+    RevisionTiming,
+    RunReport,
+    utc_now,
+)
+from lockkeeper.notices import slack_notice
+from lockkeeper.prefect_api import PrefectApi
+from lockkeeper.proving.linting import _statement
+from lockkeeper.reports import markdown_report
+from lockkeeper.risk import Linted, judge, needs_approval, over_budget, unmeasured
+from lockkeeper.risk_report import cost_rows, risk_markdown
+from lockkeeper.storage import open_storage
+
+POLICIES = Policies(max_block_ms=500)
+
+
+def hold(mode: str = "ACCESS EXCLUSIVE", held_s: float = 4.2, **facts) -> LockHold:
+    return LockHold(table="public.users", mode=mode, held_s=held_s, rows=1_200_000, **facts)
+
+
+def estimate(*locks: LockHold, duration_s: float = 5.0) -> RevisionEstimate:
+    return RevisionEstimate(revision="r1", duration_s=duration_s, cost=RevisionCost(locks=locks))
+
+
+def linted(rule: str, severity: Severity = Severity.ERROR) -> Linted:
+    finding = LintFinding(rule=rule, severity=severity, revision="r1", message="a danger", advice="do it so")
+    return Linted(LintReport(findings=(finding,)))
+
+
+def verdict(*locks: LockHold, lint: Linted | None = None, duration_s: float = 5.0, **policies) -> Risk:
+    changed = POLICIES.model_copy(update=policies)
+    return judge([estimate(*locks, duration_s=duration_s)], changed, lint or Linted())
+
+
+def test_a_lock_over_the_budget_is_told_with_table_mode_time_and_rows() -> None:
+    (finding,) = verdict(hold()).counting
+    expected = (
+        "ACCESS EXCLUSIVE on public.users for 4.2 s (1,200,000 rows): reads and writes wait, "
+        "over the budget of 500 ms"
+    )
+    assert finding.message == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "held_s", "blocking", "counts"),
+    [
+        ("ACCESS EXCLUSIVE", 0.501, "writes", True),
+        ("ACCESS EXCLUSIVE", 0.5, "writes", False),
+        ("ACCESS EXCLUSIVE", 0.501, "reads", True),
+        ("SHARE", 9, "writes", True),
+        ("SHARE ROW EXCLUSIVE", 9, "writes", True),
+        ("EXCLUSIVE", 9, "writes", True),
+        ("SHARE", 9, "reads", False),
+        ("SHARE UPDATE EXCLUSIVE", 9, "writes", False),
+    ],
+)
+def test_only_what_somebody_waits_for_longer_than_the_budget_counts(mode, held_s, blocking, counts) -> None:
+    assert bool(verdict(hold(mode, held_s), blocking=blocking).counting) is counts
+
+
+def test_a_table_that_the_plan_makes_blocks_nobody() -> None:
+    assert verdict(hold(made_by_plan=True)).findings == ()
+
+
+def test_of_two_locks_on_one_table_the_longest_is_told() -> None:
+    (finding,) = verdict(hold("SHARE", 2), hold("EXCLUSIVE", 3)).findings
+    assert finding.message.startswith("EXCLUSIVE")
+
+
+def test_what_was_not_measured_counts() -> None:
+    unknown = RevisionEstimate(revision="r1", duration_s=1)
+    assert [one.kind for one in judge([unknown], POLICIES, Linted()).counting] == [Danger.UNMEASURED]
+    assert unmeasured("off").counting
+
+
+@pytest.mark.parametrize(
+    ("rule", "locks", "duration_s", "refuted"),
+    [
+        ("index-without-concurrently", (hold("SHARE", 0.1),), 5.0, True),
+        ("index-without-concurrently", (hold("SHARE", 0.9),), 5.0, False),
+        ("whole-table-write", (), 5.0, False),
+        ("whole-table-write", (), 0.4, True),
+        ("drop-column", (hold(held_s=0.01),), 0.1, False),
+    ],
+    ids=["short lock", "long lock", "rows stay locked", "short revision", "it breaks, it does not block"],
+)
+def test_a_measurement_refutes_dangers_of_time_and_no_others(rule, locks, duration_s, refuted) -> None:
+    risk = verdict(*locks, lint=linted(rule), duration_s=duration_s)
+    (finding,) = [one for one in risk.findings if one.kind is Danger.LINT]
+    assert bool(finding.refuted_because) is refuted
+    assert finding.counts is not refuted
+
+
+def test_what_the_lint_could_not_read_counts_but_a_tool_that_is_missing_is_only_told() -> None:
+    assert [one.kind for one in verdict(lint=linted("x", Severity.UNKNOWN)).counting] == [Danger.UNREAD]
+    assert [one.kind for one in verdict(lint=Linted(failure="it crashed")).counting] == [Danger.UNREAD]
+    missing = verdict(lint=Linted(missing="squawk is not installed"))
+    assert (missing.counting, missing.not_linted) == ((), "squawk is not installed")
+
+
+@pytest.mark.parametrize(
+    ("policy", "quiet", "loud"),
+    [("never", False, False), ("over-budget", False, True), ("always", True, True)],
+)
+def test_the_policy_says_when_a_human_is_asked(policy, quiet, loud) -> None:
+    assert needs_approval(policy, verdict()) is quiet
+    assert needs_approval(policy, verdict(hold())) is loud
+
+
+def test_production_is_told_where_it_was_over_the_budget() -> None:
+    timing = RevisionTiming(revision="r1", duration_s=5, cost=RevisionCost(locks=(hold(),)))
+    assert over_budget([timing], verdict()) == [
+        "r1: ACCESS EXCLUSIVE on public.users for 4.2 s (1,200,000 rows) in production, "
+        "over the budget of 500 ms"
+    ]
+
+
+# -- how far an approval reaches -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> MigrationPlan:
+    path = tmp_path / "r1.py"
+    path.write_text("revision = 'r1'")
+    step = Revision(id="r1", path=str(path))
+    return MigrationPlan(before=("r0",), after=("r1",), steps=(step,), destination="head", reaches_head=True)
+
+
+def asked(plan: MigrationPlan, risk: Risk, outcome: Outcome | None = Outcome.NEEDS_APPROVAL) -> RunReport:
+    return RunReport(
+        run_id="20261126T120000Z-1a2b3c",
+        operation="migrate",
+        target="shop",
+        database="shop",
+        started_at=utc_now(),
+        outcome=outcome,
+        plan=plan,
+        risk=risk,
+        revisions_sha256=revisions_digest(plan),
+    )
+
+
+APPROVAL = Approval(
+    key="k", decision=Decision.APPROVE, reason="quiet hour", approver="ada", decided_at=utc_now()
+)
+
+
+def changes(plan: MigrationPlan, now: MigrationPlan, approved: Risk, risk: Risk) -> list[str]:
+    answered = Answered(approval=APPROVAL, asked=asked(plan, approved))
+    return not_covered(answered, now, revisions_digest(now), risk)
+
+
+def test_an_approval_covers_the_same_plan_with_about_the_same_risk(plan) -> None:
+    assert changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=5.9))) == []
+    assert changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=0.1))) == []
+
+
+def test_an_approval_does_not_cover_what_became_worse(plan) -> None:
+    longer = changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=6.1)))
+    assert longer == [
+        "worse than what was approved: ACCESS EXCLUSIVE on public.users for 6.1 s (1,200,000 rows): "
+        "reads and writes wait, over the budget of 500 ms"
+    ]
+    assert changes(plan, plan, verdict(hold()), verdict(hold(), lint=linted("drop-column")))
+
+
+def test_an_approval_covers_neither_another_place_nor_other_revisions_nor_other_files(plan) -> None:
+    risk = verdict(hold())
+    moved = plan.model_copy(update={"before": ("other",)})
+    assert changes(plan, moved, risk, risk) == ["the database is at other now"]
+    more = plan.model_copy(update={"steps": (*plan.steps, *plan.steps)})
+    assert changes(plan, more, risk, risk) == ["other revisions would be applied now"]
+    answered = Answered(approval=APPROVAL, asked=asked(plan, risk))
+    Path(plan.steps[0].path).write_text("revision = 'r1'  # changed")
+    now = not_covered(answered, plan, revisions_digest(plan), risk)
+    assert now == ["the revisions' files were changed"]
+
+
+def test_only_a_run_that_asked_can_be_answered(plan, tmp_path) -> None:
+    storage = open_storage(LocalStorageSettings(path=tmp_path / "storage"))
+    report = asked(plan, verdict(hold()))
+    write_report(storage, report)
+    assert find_answered(storage, "shop", report.run_id, APPROVAL).asked == report
+    with pytest.raises(RefusedError, match="is not known"):
+        find_answered(storage, "shop", "another", APPROVAL)
+    write_report(storage, asked(plan, verdict(), Outcome.SUCCEEDED))
+    with pytest.raises(RefusedError, match="did not ask for an approval: it is succeeded"):
+        find_answered(storage, "shop", report.run_id, APPROVAL)
+
+
+# -- what people see -----------------------------------------------------------------------------------
+
+
+def test_prediction_and_production_stand_side_by_side(plan) -> None:
+    timing = RevisionTiming(revision="r1", duration_s=5, cost=RevisionCost(locks=(hold(held_s=6),)))
+    report = asked(plan, verdict(hold()), Outcome.SUCCEEDED).model_copy(
+        update={"revisions": (timing,), "approval": APPROVAL}
+    )
+    assert cost_rows(report) == [
+        ("r1", "public.users", "ACCESS EXCLUSIVE", "4.20 s", "6.00 s", "reads and writes")
+    ]
+    shown = markdown_report(report)
+    assert "| r1 | public.users | ACCESS EXCLUSIVE | 4.20 s | 6.00 s | reads and writes |" in shown
+    assert "over the budget of 500 ms" in shown
+    assert "Approved by ada: quiet hour" in shown
+
+
+def test_who_must_decide_sees_the_facts_and_the_command(plan) -> None:
+    report = asked(plan, verdict(hold())).model_copy(update={"next_command": "lockkeeper approve X"})
+    blocks = str(slack_notice(report).blocks)
+    assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in blocks
+    assert "lockkeeper approve X" in blocks
+    assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in risk_markdown(report)
+
+
+def test_a_finding_is_about_one_thing() -> None:
+    one = RiskFinding(kind=Danger.LINT, revision="r1", subject="drop-column", message="x")
+    assert one.key == ("lint", "r1", "drop-column")
+
+
+# -- locks by text -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "lock"),
+    [
+        ("ALTER TABLE users ADD c int", ("users", "AccessExclusiveLock")),
+        ("alter table if exists only public.users add c int", ("public.users", "AccessExclusiveLock")),
+        ('/* x */ ALTER TABLE "My ""S"."T" ADD c int', ('"My ""S"."T"', "AccessExclusiveLock")),
+        ("ALTER TABLE users VALIDATE CONSTRAINT c", ("users", "ShareUpdateExclusiveLock")),
+        ("CREATE UNIQUE INDEX IF NOT EXISTS i ON ONLY users (a)", ("users", "ShareLock")),
+        ("CREATE INDEX CONCURRENTLY i ON users (a)", None),
+        ("DROP INDEX IF EXISTS i", ("i", "AccessExclusiveLock")),
+        ("TRUNCATE users", ("users", "AccessExclusiveLock")),
+        ("VACUUM FULL users", ("users", "AccessExclusiveLock")),
+        ("VACUUM (FULL) users", ("users", "AccessExclusiveLock")),
+        ("VACUUM users", None),
+        ("CREATE TRIGGER t BEFORE UPDATE ON users EXECUTE FUNCTION f()", ("users", "ShareRowExclusiveLock")),
+        ("ALTER TYPE mood ADD VALUE 'new'", None),
+        ("SELECT 1", None),
+    ],
+)
+def test_the_lock_of_a_statement_is_known_by_its_text(statement, lock) -> None:
+    assert lock_by_text(statement) == lock
+
+
+def test_a_name_as_written_is_the_catalogues() -> None:
+    assert name_parts('Public."T ""x"" y"') == ("public", 'T "x" y')
+
+
+def test_what_was_sent_is_read_as_sql() -> None:
+    sent = {"text": "UPDATE t SET a = %(a)s WHERE b LIKE '50%%'", "in_transaction": True}
+    assert _statement(sent).text == "UPDATE t SET a = $1 WHERE b LIKE '50%'"
+
+
+# -- Prefect's API -------------------------------------------------------------------------------------
+
+
+def test_without_an_address_the_command_says_what_to_set() -> None:
+    with pytest.raises(ConfigurationError, match="PREFECT_API_URL"):
+        PrefectApi.from_environment({})
+    with pytest.raises(ConfigurationError, match="must be like"):
+        PrefectApi("localhost:4200")
