@@ -68,14 +68,22 @@ class Measurement:
 class CostMeter:
     """Measures the revisions that are run in one database, one after the other.
 
-    The relations that there are before the first are those that an application can know. No connection is
-    open between two measurements.
+    The relations that there are before the first are those that an application can know; with
+    ``each_by_itself`` those before each. No connection is open between two measurements.
     """
 
-    def __init__(self, url: URL, run_id: str | None, *, sample_interval_s: float = SAMPLE_INTERVAL_S) -> None:
+    def __init__(
+        self,
+        url: URL,
+        run_id: str | None,
+        *,
+        sample_interval_s: float = SAMPLE_INTERVAL_S,
+        each_by_itself: bool = False,
+    ) -> None:
         self._url = url
         self._run_id = run_id
         self._interval_s = sample_interval_s
+        self._each_by_itself = each_by_itself
         self._original: Mapping[str, Relation] | None = None
 
     @contextlib.contextmanager
@@ -90,7 +98,7 @@ class CostMeter:
         except DatabaseError:
             yield None
             return
-        if self._original is None:
+        if self._original is None or self._each_by_itself:
             self._original = relations
         sampler = _Sampler(self._url, self._run_id, backends, self._interval_s)
         try:

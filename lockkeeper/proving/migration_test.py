@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings, Policies
+from lockkeeper.costs import CostMeter
 from lockkeeper.errors import ConfigurationError, LockkeeperError
 from lockkeeper.models import Check, Revision, utc_now
 from lockkeeper.postgres.connection import connect, fetch_value
@@ -118,6 +119,7 @@ class _MigrationTest:
         """Go on where the proofs end; returns whether that must be done again."""
         with self._scratch() as url, self._session(url) as session, connect(url, "prove") as connection:
             observer = Observer.make(url, connection, session.prepare(), self._run_id)
+            session.meter = CostMeter(url, self._run_id, each_by_itself=True)
             steps = self._plan(session)
             stairway = Stairway(session, observer, self._declarations)
             try:

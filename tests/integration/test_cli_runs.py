@@ -256,6 +256,29 @@ def test_a_second_migration_is_refused_with_the_holder_of_the_lock(untouched: Sh
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
+def test_over_the_budget_nobody_is_there_to_ask_so_the_command_that_approves_is_told(
+    make_shop: Callable[[], Shop],
+) -> None:
+    shop = make_shop()
+    policies = ("--set", "approval=over-budget", "--set", "max_block_ms=0")
+    asked = shop.run("migrate", "shop", "good1", *policies, "--json")
+    assert asked.returncode == 2
+    document = json.loads(asked.stdout)
+    assert document["outcome"] == "needs approval"
+    assert document["next_command"] == f"lockkeeper migrate shop good1 --approve {document['run_id']}"
+    assert [one["subject"] for one in document["risk"]["findings"] if one["counts"]] == ["public.users"]
+
+    wrong = shop.run("migrate", "shop", "good1", *policies, "--approve", "nosuchrun")
+    assert (wrong.returncode, "is not known" in wrong.stderr) == (2, True)
+    approve = ("--approve", document["run_id"], "--reason", "it is short", "--json")
+    done = json.loads(shop.run("migrate", "shop", "good1", *policies, *approve).stdout)
+
+    assert done["outcome"] == "succeeded", done["error"]
+    assert done["approval"]["reason"] == "it is short"
+    lost = shop.run("approve", "shop", PREFECT_API_URL="")
+    assert (lost.returncode, "Set PREFECT_API_URL" in lost.stderr) == (2, True)
+
+
 def test_an_interrupted_migration_recovers_before_it_ends(
     make_shop: Callable[[], Shop], number: signal.Signals
 ) -> None:
