@@ -171,4 +171,3 @@ def test_a_captured_migration_is_taken_back_by_the_copy_that_was_kept_warm(make_
     runs = task_runs(api, state)
     assert (runs["stand-by"], runs["warm-swap"]) == ("Completed", "Completed")
     assert "warm swap" in report_of(api, state)
-    assert leftovers(shop) == []
