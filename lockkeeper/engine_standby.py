@@ -9,7 +9,7 @@ from lockkeeper.alembic_project import OwnMarks
 from lockkeeper.backup.manifest import note_identities
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine_run import EngineRun
-from lockkeeper.errors import DatabaseError
+from lockkeeper.errors import DatabaseError, LockkeeperError
 from lockkeeper.models import BackupManifest, Outcome, WarmCopy, utc_now
 from lockkeeper.recovery.capture import own_session_statements, own_transaction_statements, starting_capture
 from lockkeeper.recovery.provision import Provided, Provision, provision_of
@@ -101,9 +101,15 @@ class StandbyEngine(EngineRun):
 
         An outcome of None means that the run ended before anything was changed.
         """
-        standby, policies = self.standby, self.target.policies
-        if standby is None:
+        if self.standby is None:
             return []
+        try:
+            return self._settle(self.standby, outcome, backup_id)
+        except LockkeeperError as error:
+            return [f"The way back of this run could not be settled: {error}"]
+
+    def _settle(self, standby: Standby, outcome: Outcome | None, backup_id: str | None) -> list[str]:
+        policies = self.target.policies
         if outcome is Outcome.SUCCEEDED and policies.bake_time_s and standby.is_warm:
             until = utc_now() + timedelta(seconds=policies.bake_time_s)
             reason = f"kept for `lockkeeper undo {self.target.name}` until {until:%Y-%m-%d %H:%M} UTC"
