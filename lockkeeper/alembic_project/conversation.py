@@ -24,7 +24,13 @@ from lockkeeper.alembic_project.outcome import end_sessions
 from lockkeeper.config import AlembicSettings, Policies
 from lockkeeper.costs import CostMeter
 from lockkeeper.errors import AlembicProjectError, ConnectionLostError, DatabaseError, LockkeeperError
-from lockkeeper.postgres.connection import application_name, connect, fetch_one, named_query
+from lockkeeper.postgres.connection import (
+    Connection,
+    application_name,
+    connect,
+    fetch_one,
+    named_query,
+)
 from lockkeeper.process import RunningProgram, running
 from lockkeeper.redaction import redact, register_secret
 
@@ -32,6 +38,8 @@ RUNNER = Path(__file__).parent / "runner" / "__main__.py"
 PACKAGE = "lockkeeper.alembic_project"
 READ_TIMEOUT_S = 120.0
 """Limit for everything that only reads: loading the project, plans, differences."""
+
+_WITHOUT_DATABASE = frozenset({"outcome", "history"})
 
 Facts = dict[str, Any]
 Listener = Callable[[Facts], None]
@@ -121,6 +129,7 @@ class ProjectProcess:
         self._buffer = b""
         self._busy = False
         self._once_per_process = False
+        self._identifying: tuple[contextlib.ExitStack, Connection] | None = None
         register_secret(url.password)
         for secret in settings.environment.values():
             register_secret(secret.get_secret_value())
@@ -156,6 +165,7 @@ class ProjectProcess:
     def close(self) -> None:
         """Kill the child; when it was in the middle of something, end its statements on the server, too."""
         self._stack.close()
+        self._forget_connection()
         if self._busy:
             self._busy = False
             with contextlib.suppress(DatabaseError):  # the server is gone, and its statements with it
@@ -221,8 +231,23 @@ class ProjectProcess:
         }
 
     def _identity(self) -> list[str]:
-        with connect(self.url, "identify") as connection:
-            return [str(value) for value in fetch_one(connection, named_query("identity", PACKAGE))]
+        """Ask which database it is; in one connection for all requests, opened again when it was lost."""
+        if self._identifying is not None:
+            try:
+                return self._asked(self._identifying[1])
+            except ConnectionLostError:
+                self._forget_connection()
+        stack = contextlib.ExitStack()
+        self._identifying = stack, stack.enter_context(connect(self.url, "identify"))
+        return self._asked(self._identifying[1])
+
+    def _asked(self, connection: Connection) -> list[str]:
+        return [str(value) for value in fetch_one(connection, named_query("identity", PACKAGE))]
+
+    def _forget_connection(self) -> None:
+        if self._identifying is not None:
+            self._identifying[0].close()
+            self._identifying = None
 
     # -- conversation -------------------------------------------------------------------------------------
 
@@ -241,7 +266,9 @@ class ProjectProcess:
             ChildFailure: the operation failed; the sessions of a child that died or was killed are ended.
         """
         deadline = deadline or time.monotonic() + READ_TIMEOUT_S
-        message = {"op": operation, "identity": self._identity(), **facts}
+        message = {"op": operation, **facts}
+        if operation not in _WITHOUT_DATABASE:
+            message["identity"] = self._identity()
         if self._once_per_process:
             self._start()
         try:

@@ -80,7 +80,7 @@ class Observer:
         """Read the rows of tables that have any; empty ones cost nothing but their names."""
         if not self.compares_data:
             return DataFingerprint(tables={})
-        found = data_fingerprint(self.url, jobs=self.jobs, run_id=self.run_id)
+        found = data_fingerprint(self.url, jobs=self.jobs, run_id=self.run_id, connection=self.connection)
         tables = {name: one for name, one in found.tables.items() if name not in self.version_tables}
         return found.model_copy(update={"tables": tables})
 

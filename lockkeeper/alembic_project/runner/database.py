@@ -34,6 +34,9 @@ _BACKEND = (
 )
 
 
+_LOST_CLIENTS = {"client_connection_check_interval": "2s"}
+
+
 class Attempt:
     """What the project did to the database while one revision was applied or reverted."""
 
@@ -62,6 +65,8 @@ class Connections:
         self.cost: Optional[Cost] = None
         self.foreign: Optional[str] = None
         self._engines: Set[Any] = set()
+        self._opening_sql = f"SELECT i.*, ({_BACKEND}) FROM (\n{opening['identity_sql']}\n) AS i"  # noqa: S608
+        self._notices_lost_clients: Optional[bool] = None
 
     def install(self) -> None:
         """Listen to every pool and engine that will ever be made."""
@@ -115,7 +120,7 @@ class Connections:
 
     def _on_connect(self, connection: Any, record: Any) -> None:
         try:
-            identity = _first(connection, self._opening["identity_sql"])
+            *identity, backend = _first(connection, self._opening_sql)
         except Exception as error:
             connection.rollback()
             record.info[FAILURE] = str(error)
@@ -123,17 +128,20 @@ class Connections:
             return
         record.info[IDENTITY] = identity
         ours = identity[:IDENTIFYING_FIELDS] == self.expected[:IDENTIFYING_FIELDS]
-        if not ours:
-            self.foreign = _place(identity)
-        if self.read_only or not ours:
-            _run(connection, "SET default_transaction_read_only = on")
+        settings = {"default_transaction_read_only": "on"} if self.read_only or not ours else {}
         if ours:
-            self._channel.send("connected", backend=_first(connection, _BACKEND)[0])
-            for name, value in self._opening["session_settings"].items():
-                _run(connection, "SET {} = '{}'".format(name, str(value).replace("'", "''")))
+            self._channel.send("connected", backend=backend)
+            settings.update(self._opening["session_settings"])
+            if self._notices_lost_clients:
+                settings.update(_LOST_CLIENTS)
+        else:
+            self.foreign = _place(identity)
+        if settings:
+            _run(connection, _settings_sql(settings))
         connection.commit()
         if ours:
-            self._notice_lost_clients(connection)
+            if self._notices_lost_clients is None:
+                self._notices_lost_clients = self._accepts_lost_clients(connection)
             if not self.read_only:
                 self._mark_session(connection)
 
@@ -152,13 +160,15 @@ class Connections:
         if failure is not None:
             raise failure
 
-    def _notice_lost_clients(self, connection: Any) -> None:
-        """Older servers and some platforms lack the setting: do without it there."""
+    def _accepts_lost_clients(self, connection: Any) -> bool:
+        """Set it, once; older servers and some platforms lack the setting: do without it there."""
         try:
-            _run(connection, "SET client_connection_check_interval = '2s'")
+            _run(connection, _settings_sql(_LOST_CLIENTS))
             connection.commit()
         except Exception:
             connection.rollback()
+            return False
+        return True
 
     def require_expected(self, connection: Any, dialect_name: str) -> None:
         """Raise WrongDatabaseError unless ``connection`` is to the database that the project was given."""
@@ -306,6 +316,15 @@ class Connections:
             else:
                 attempt.add(table, counts)
         info[PENDING] = seen
+
+
+def _settings_sql(settings: Dict[str, Any]) -> str:
+    """One statement for all, of the session; the values are ours and hold no percent sign."""
+    calls = (
+        "pg_catalog.set_config('{}', '{}', false)".format(name, str(value).replace("'", "''"))
+        for name, value in settings.items()
+    )
+    return "SELECT " + ", ".join(calls)
 
 
 def _place(identity: List[str]) -> str:

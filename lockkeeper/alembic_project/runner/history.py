@@ -163,8 +163,14 @@ def simulate(
 
 def migration_step(script: ScriptDirectory, revision: Any, *, downgrade: bool) -> Any:
     """Return Alembic's own object for one step."""
+    if downgrade and not hasattr(revision.module, "downgrade"):
+        revision.module.downgrade = _no_downgrade  # Alembic looks for it even to count heads
     make = MigrationStep.downgrade_from_script if downgrade else MigrationStep.upgrade_from_script
     return make(script.revision_map, revision)
+
+
+def _no_downgrade() -> None:
+    raise NotImplementedError("its file has no downgrade()")
 
 
 def is_irreversible(script: Any) -> bool:

@@ -22,7 +22,7 @@ import psycopg2
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
-from lockkeeper.errors import DatabaseError
+from lockkeeper.errors import ConnectionLostError, DatabaseError
 from lockkeeper.models import DataFingerprint, TableFingerprint
 from lockkeeper.postgres.connection import (
     Connection,
@@ -33,8 +33,8 @@ from lockkeeper.postgres.connection import (
     fetch_value,
     named_query,
 )
-from lockkeeper.postgres.fingerprint.hashing import Column, digest, digest_query
-from lockkeeper.postgres.fingerprint.session import pin_settings
+from lockkeeper.postgres.fingerprint.hashing import Column, digest, digest_query, digests_query
+from lockkeeper.postgres.fingerprint.session import pin_settings, pinned_settings
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,14 @@ ROLE = "fingerprint"
 SLICE_BYTES = 16 * 1024 * 1024
 # Below this much data a second session costs more than it brings.
 WORKER_BYTES = 8 * 1024 * 1024
+# Tables up to this size are read many at a time: what they cost is the round trip and the planning.
+SMALL_BYTES = 256 * 1024
+_SMALL_TABLES = 40
 _BATCH = 200
+_LARGE_OBJECTS = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata),
+    pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')
+"""
 _LARGE_OBJECT_COLUMNS = ("owner", "grants", "length", "content")
 
 
@@ -107,6 +114,7 @@ def data_fingerprint(
     columns: bool = True,
     tables: Collection[str] | None = None,
     like: DataFingerprint | None = None,
+    connection: Connection | None = None,
 ) -> DataFingerprint:
     """Read everything in the database once and return its digests.
 
@@ -121,12 +129,13 @@ def data_fingerprint(
         tables: only these (qualified and quoted names); sequences and large objects are then left out.
         like: only the tables and columns of this earlier fingerprint, so that what a migration did not add
             can be compared row by row.
+        connection: an idle autocommit connection to read in, instead of opening one; not with ``snapshot``.
 
     Raises:
         DatabaseError: a table cannot be read completely, or there is no such table; the message names it.
         ConnectionLostError: a session was lost.
     """
-    with reading_session(url, snapshot=snapshot, run_id=run_id) as session:
+    with _session(url, snapshot, run_id, connection) as session:
         known = list_tables(session)
         if absent := set(tables or ()) - {table.name for table in known}:
             raise DatabaseError(f"There is no table {', '.join(sorted(absent))} with rows to read.", "42P01")
@@ -146,6 +155,18 @@ def data_fingerprint(
             sequences=sequences,
             large_objects=read_large_objects(session) if tables is None else None,
         )
+
+
+@contextlib.contextmanager
+def _session(
+    url: URL, snapshot: str | None, run_id: str | None, connection: Connection | None
+) -> Iterator[Connection]:
+    if connection is None:
+        with reading_session(url, snapshot=snapshot, run_id=run_id) as session:
+            yield session
+    else:
+        with pinned_settings(connection):
+            yield connection
 
 
 @contextlib.contextmanager
@@ -189,12 +210,12 @@ def read_sequences(session: Connection) -> dict[str, str]:
 
 def read_large_objects(session: Connection) -> TableFingerprint:
     """Digest large objects: number, owners, grants, lengths and contents."""
-    may_read = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')"
-    way = "direct" if fetch_value(session, may_read) else "by_function"
-    pages = sql.SQL(named_query(f"fingerprint/large_object_pages_{way}"))
+    any_here, may_read = fetch_one(session, _LARGE_OBJECTS)
+    pages = sql.SQL(named_query(f"fingerprint/large_object_pages_{'direct' if may_read else 'by_function'}"))
     query = sql.SQL(named_query("fingerprint/large_object_sums")).format(pages=pages)
     with _naming("large objects"):
-        count, *sums = (int(value) for value in fetch_one(session, query))
+        found = fetch_one(session, query) if any_here else (0,) * (1 + len(_LARGE_OBJECT_COLUMNS))
+    count, *sums = (int(value) for value in found)
     return TableFingerprint(
         table="large objects",
         kind="large objects",
@@ -220,9 +241,9 @@ class _Reader:
         self._sums = sums
         self._per_column = per_column
         self._run_id = run_id
-        self._todo: queue.SimpleQueue[_Slice] = queue.SimpleQueue()
-        for part in slices:
-            self._todo.put(part)
+        self._todo: queue.SimpleQueue[Sequence[_Slice]] = queue.SimpleQueue()
+        for batch in _batches(slices):
+            self._todo.put(batch)
         self._guard = threading.Lock()
         self._sessions: list[Connection] = []
         self._stopped = threading.Event()
@@ -260,13 +281,34 @@ class _Reader:
         try:
             while not self._stopped.is_set():
                 try:
-                    part = self._todo.get_nowait()
+                    batch = self._todo.get_nowait()
                 except queue.Empty:
                     return
-                self._read(session, part)
+                self._read_batch(session, batch)
         finally:
             with self._guard:
                 self._sessions.remove(session)
+
+    def _read_batch(self, session: Connection, batch: Sequence[_Slice]) -> None:
+        """Read several at once; when that fails, one after the other, so that the error names the table."""
+        if len(batch) == 1:
+            self._read(session, batch[0])
+            return
+        sources = [(part.table.columns, part.source) for part in batch]
+        try:
+            rows = fetch_all(session, digests_query(sources, per_column=self._per_column))
+        except ConnectionLostError:
+            raise
+        except DatabaseError:
+            execute(session, "ROLLBACK TO SAVEPOINT batch")
+            if self._stopped.is_set():
+                return
+            for part in batch:
+                self._read(session, part)
+            return
+        with self._guard:
+            for number, values in rows:
+                self._sums[batch[number].table.name].add(values)
 
     def _read(self, session: Connection, part: _Slice) -> None:
         with _naming(f"{part.table.kind} {part.table.name}"):
@@ -324,6 +366,14 @@ def _slices(table: Table, jobs: int) -> list[_Slice]:
         return [_Slice(table)]
     bounds = [table.blocks * i // count for i in range(count)]
     return [_Slice(table, first, end) for first, end in zip(bounds, [*bounds[1:], None], strict=True)]
+
+
+def _batches(slices: Sequence[_Slice]) -> Iterator[Sequence[_Slice]]:
+    """Small tables many at a time, everything else by itself; the biggest first."""
+    small = [part for part in slices if part.table.size_bytes <= SMALL_BYTES]
+    yield from ([part] for part in slices if part.table.size_bytes > SMALL_BYTES)
+    for start in range(0, len(small), _SMALL_TABLES):
+        yield small[start : start + _SMALL_TABLES]
 
 
 def _fingerprint(table: Table, sums: _Sums, per_column: bool) -> TableFingerprint:

@@ -122,12 +122,30 @@ def hashed_rows(
     )
 
 
+def digests_query(
+    sources: Sequence[tuple[Sequence[Column], sql.Composable]], *, per_column: bool
+) -> sql.Composable:
+    """Return a query for several sources: number, and what ``digest_query`` returns as an array.
+
+    It sets the savepoint ``batch`` first, so that a source that cannot be read does not end the snapshot.
+    """
+    parts = [
+        sql.SQL("SELECT {}, ARRAY[{}]::numeric[] FROM {}").format(
+            sql.SQL(str(number)), _sums(len(columns), per_column), hashed_rows(columns, source)
+        )
+        for number, (columns, source) in enumerate(sources)
+    ]
+    return sql.SQL("SAVEPOINT batch; ") + sql.SQL(" UNION ALL ").join(parts)
+
+
 def digest_query(columns: Sequence[Column], source: sql.Composable, *, per_column: bool) -> sql.Composable:
     """Return a query over ``source``: rows, sum of row hashes, and each column's sum when ``per_column``."""
-    names = [f"h{i}" for i in range(len(columns))]
-    sums: list[sql.Composable] = [sql.SQL("sum({})").format(row_hash(names))]
+    return sql.SQL("SELECT {} FROM {}").format(_sums(len(columns), per_column), hashed_rows(columns, source))
+
+
+def _sums(columns: int, per_column: bool) -> sql.Composable:
+    names = [f"h{i}" for i in range(columns)]
+    sums = [sql.SQL("count(*)"), sql.SQL("sum({})").format(row_hash(names))]
     if per_column:
         sums += [sql.SQL(f"sum({name})") for name in names]
-    return sql.SQL("SELECT count(*), {} FROM {}").format(
-        sql.SQL(", ").join(sums), hashed_rows(columns, source)
-    )
+    return sql.SQL(", ").join(sums)

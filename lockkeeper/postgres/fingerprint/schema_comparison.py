@@ -68,7 +68,8 @@ class _Comparison:
 
     def differences(self) -> list[str]:
         found: list[str] = []
-        for key in sorted(self._before.keys() | self._after.keys()):
+        keys = self._before.keys() | self._after.keys()
+        for key in sorted(key for key in keys if self._before.get(key) != self._after.get(key)):
             if not self._is_ignored(key):
                 found += self._compare(key)
         return found

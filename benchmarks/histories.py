@@ -1,0 +1,225 @@
+"""Public packages with Alembic histories that run on PostgreSQL, and what each needs before its env.py.
+
+Nothing of theirs is here: a package is installed into an environment of its own, and its revisions and its
+env.py are run as they are. Some packages start Alembic from a program of their own, which prepares what
+env.py expects; ``prelude`` is that preparation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class History:
+    """One package's history.
+
+    Attributes:
+        requirements: what is installed; the first is the package.
+        scripts: the folder with env.py, below site-packages.
+        versions: folders of revisions (globs below ``scripts``), where they are not ``versions``.
+        prelude: Python that runs before env.py; ``config`` is Alembic's and ``URL`` the database's.
+        closing: Python that runs after env.py.
+        url_env: the variable in which the project looks for the URL.
+        environment: further variables.
+    """
+
+    requirements: tuple[str, ...]
+    scripts: str
+    versions: tuple[str, ...] = ()
+    prelude: str = ""
+    closing: str = ""
+    url_env: str | None = None
+    driver: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+_PSYCOPG2 = "psycopg2-binary"
+_OLD_SETUPTOOLS = "setuptools<80"
+
+
+def _openstack(package: str, scripts: str, **settings: object) -> History:
+    """Return a history whose env.py takes the URL from OpenStack's global configuration."""
+    prelude = str(settings.pop("prelude", ""))
+    return History(
+        (package, _PSYCOPG2, _OLD_SETUPTOOLS),
+        scripts,
+        prelude=f"""
+from oslo_config import cfg
+from oslo_db import options
+options.set_defaults(cfg.CONF)
+cfg.CONF.set_override("connection", URL, group="database")
+{prelude}""",
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+HISTORIES: dict[str, History] = {
+    "optuna": History(("optuna", "sqlalchemy<2.1", _PSYCOPG2), "optuna/storages/_rdb/alembic"),
+    "mlflow": History(
+        ("mlflow-skinny", "sqlalchemy<2.1", "alembic", _PSYCOPG2),
+        "mlflow/store/db_migrations",
+        prelude="""
+from sqlalchemy import create_engine, inspect
+from mlflow.store.db.utils import _all_tables_exist  # noqa: F401
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+engine = create_engine(URL)
+if "alembic_version" not in inspect(engine).get_table_names():
+    InitialBase.metadata.create_all(engine)
+engine.dispose()""",
+    ),
+    "airflow": History(
+        ("apache-airflow<3", _PSYCOPG2),
+        "airflow/migrations",
+        url_env="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        environment={"AIRFLOW_HOME": "/tmp/lockkeeper-airflow"},
+    ),
+    "airflow3": History(
+        ("apache-airflow>=3", _PSYCOPG2, "asyncpg"),
+        "airflow/migrations",
+        url_env="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        driver="psycopg2",
+        environment={"AIRFLOW_HOME": "/tmp/lockkeeper-airflow3"},
+    ),
+    "phoenix": History(("arize-phoenix", "asyncpg", _PSYCOPG2), "phoenix/db/migrations", driver="asyncpg"),
+    "prefect": History(
+        ("prefect>=3,<3.9", "fastapi<0.151"),
+        "prefect/server/database/_migrations",
+        versions=("versions/postgresql",),
+        url_env="PREFECT_API_DATABASE_CONNECTION_URL",
+        driver="asyncpg",
+        environment={"PREFECT_HOME": "/tmp/lockkeeper-prefect"},
+    ),
+    "langflow": History(
+        ("langflow-base", _PSYCOPG2, "psycopg[binary]"),
+        "langflow/alembic",
+        driver="psycopg",
+    ),
+    "argilla": History(
+        ("argilla-server", "asyncpg", _PSYCOPG2),
+        "argilla_server/alembic",
+        url_env="ARGILLA_DATABASE_URL",
+        driver="asyncpg",
+        environment={"ARGILLA_HOME_PATH": "/tmp/lockkeeper-argilla"},
+    ),
+    "superset": History(
+        ("apache-superset", _PSYCOPG2),
+        "superset/migrations",
+        url_env="SUPERSET__SQLALCHEMY_DATABASE_URI",
+        environment={"SUPERSET_SECRET_KEY": "a-benchmark-only-needs-some-key-of-enough-length"},
+        prelude="""
+import os
+from flask import has_app_context
+os.environ["SUPERSET__SQLALCHEMY_DATABASE_URI"] = URL
+if not has_app_context():
+    from superset.app import create_app
+    create_app().app_context().push()""",
+    ),
+    "privacyidea": History(
+        ("privacyidea", _PSYCOPG2),
+        "privacyidea/migrations",
+        prelude="""
+from flask import has_app_context
+if not has_app_context():
+    import os, tempfile
+    name = tempfile.mkstemp(suffix=".cfg")[1]
+    with open(name, "w") as file:
+        file.write(f"SQLALCHEMY_DATABASE_URI = {URL!r}\\nSECRET_KEY = 'x'\\nPI_PEPPER = 'x'\\n")
+    os.environ["PRIVACYIDEA_CONFIGFILE"] = name
+    from privacyidea.app import create_app
+    create_app(config_name="production", config_file=name, silent=True).app_context().push()""",
+    ),
+    "ckan": History(("ckan[requirements]", _PSYCOPG2, _OLD_SETUPTOOLS), "ckan/migration"),
+    "aiida": History(
+        ("aiida-core",),
+        "aiida/storage/psql_dos/migrations",
+        prelude="""
+from sqlalchemy import create_engine
+config.attributes["connection"] = create_engine(URL).connect()
+config.attributes["aiida_profile"] = object()""",
+        closing="""
+config.attributes["connection"].commit()
+config.attributes["connection"].close()""",
+    ),
+    "rucio": History(("rucio", _PSYCOPG2), "rucio/db/sqla/migrate_repo"),
+    "jupyterhub": History(("jupyterhub", _PSYCOPG2), "jupyterhub/alembic"),
+    "buildbot": History(("buildbot", _PSYCOPG2), "buildbot/db/migrations"),
+    "zuul": History(("zuul", _PSYCOPG2), "zuul/driver/sql/alembic"),
+    "mailman": History(
+        ("mailman", _PSYCOPG2),
+        "mailman/database/alembic",
+        prelude="""
+import os, tempfile
+from mailman.config import config as mailman_config
+if not hasattr(mailman_config, "database"):
+    folder = tempfile.mkdtemp()
+    name = os.path.join(folder, "mailman.cfg")
+    with open(name, "w") as file:
+        file.write(f"[mailman]\\nlayout: here\\n[paths.here]\\nvar_dir: {folder}\\n[database]\\n"
+                   f"class: mailman.database.postgresql.PostgreSQLDatabase\\nurl: {URL}\\n")
+    from mailman.core.initialize import initialize_1
+    initialize_1(name)""",
+    ),
+    "gnocchi": History(
+        ("gnocchi[postgresql]", _PSYCOPG2, _OLD_SETUPTOOLS),
+        "gnocchi/indexer/alembic",
+        prelude="""
+from gnocchi import service
+config.conf = service.prepare_service([])
+config.conf.set_override("url", URL, "indexer")""",
+    ),
+    "fief": History(
+        ("fief-server",),
+        "fief/alembic",
+        versions=("main_versions",),
+        prelude="""
+config.set_main_option("target_base", "MainBase")
+config.set_main_option("version_table_name", "fief_alembic_version")
+config.attributes["table_prefix"] = "fief_"
+""",
+    ),
+    "keystone": _openstack(
+        "keystone",
+        "keystone/common/sql/migrations",
+        versions=("versions", "versions/*/expand", "versions/*/contract"),
+        prelude="""
+import keystone.conf
+keystone.conf.configure()
+config.attributes["configure_logger"] = False""",
+    ),
+    "neutron": _openstack(
+        "neutron",
+        "neutron/db/migration/alembic_migrations",
+        versions=("versions", "versions/*/expand", "versions/*/contract"),
+        prelude="""
+from neutron.conf.db import l3_dvr_db  # noqa: F401
+config.neutron_config = cfg.CONF""",
+    ),
+    "barbican": _openstack(
+        "barbican",
+        "barbican/model/migration/alembic_migrations",
+        prelude="config.barbican_sqlalchemy_url = URL",
+    ),
+    "glance": _openstack("glance", "glance/db/sqlalchemy/alembic_migrations"),
+    "cinder": _openstack("cinder", "cinder/db/migrations"),
+    "ironic": _openstack("ironic", "ironic/db/sqlalchemy/alembic"),
+    "octavia": _openstack(
+        "octavia", "octavia/db/migration/alembic_migrations", prelude="config.octavia_config = cfg.CONF"
+    ),
+    "magnum": _openstack("magnum", "magnum/db/sqlalchemy/alembic"),
+    "manila": _openstack("manila", "manila/db/migrations/alembic"),
+    "nova": _openstack("nova", "nova/db/main/migrations"),
+    "nova-api": _openstack("nova", "nova/db/api/migrations"),
+    "heat": _openstack("openstack-heat", "heat/db/migrations"),
+    "designate": _openstack("designate", "designate/storage/sqlalchemy/alembic"),
+    "cyborg": _openstack("openstack-cyborg", "cyborg/db/sqlalchemy/alembic"),
+    "mistral": _openstack(
+        "mistral",
+        "mistral/db/sqlalchemy/migration/alembic_migrations",
+        prelude="import mistral.config  # noqa: F401\nconfig.mistral_config = cfg.CONF",
+    ),
+    "subunit2sql": _openstack(
+        "subunit2sql", "subunit2sql/migrations", prelude="config.subunit2sql_config = cfg.CONF"
+    ),
+}

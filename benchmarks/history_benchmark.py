@@ -1,0 +1,187 @@
+"""Runs ``lockkeeper test`` on the unchanged Alembic histories of public packages, and tells what it found.
+
+A package is installed with uv into an environment of its own below --cache. Each revision goes up, down and
+up again on a scratch server; the table shows version, revisions, findings and time.
+
+    python benchmarks/history_benchmark.py optuna mlflow
+    python benchmarks/history_benchmark.py --json results.json     # all of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy.engine import URL, make_url
+
+from benchmarks.histories import HISTORIES, History
+from lockkeeper.config import AlembicSettings
+from lockkeeper.errors import LockkeeperError
+from lockkeeper.local.postgres_server import temporary_postgres
+from lockkeeper.proving import MigrationTestReport, run_migration_test
+from lockkeeper.proving.reports import check_lines, proof_lines, summary
+
+PYTHON = "3.11"
+INI = """[alembic]
+script_location = {scripts}
+version_locations = {versions}
+path_separator = os
+version_path_separator = os
+
+[loggers]
+keys = root
+[handlers]
+keys = console
+[formatters]
+keys = plain
+[logger_root]
+level = WARNING
+handlers = console
+[handler_console]
+class = StreamHandler
+args = (sys.stderr,)
+formatter = plain
+[formatter_plain]
+format = %%(message)s
+"""
+ENV = """import runpy
+from alembic import context
+config = context.config
+URL = config.get_main_option("sqlalchemy.url")
+{prelude}
+runpy.run_path({env_py!r})
+{closing}
+"""
+
+
+def install(name: str, history: History, cache: Path) -> Path:
+    """Install the package unless it is there; returns its environment's interpreter."""
+    folder = cache / name
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run(["uv", "venv", "--quiet", "--python", PYTHON, folder], check=True)
+        command = ["uv", "pip", "install", "--quiet", "--python", python, *history.requirements]
+        subprocess.run(command, check=True)
+    return python
+
+
+def ask(python: Path, program: str) -> str:
+    """Run a short program in the package's environment."""
+    return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def settings(name: str, history: History, python: Path, folder: Path) -> AlembicSettings:
+    """Write an alembic.ini for the installed history, and an env.py where its own needs a prelude."""
+    site = Path(ask(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    scripts = site / history.scripts
+    found = [path for glob in history.versions or ("versions",) for path in sorted(scripts.glob(glob))]
+    project = folder / name
+    project.mkdir()
+    used = scripts
+    if history.prelude or history.closing:
+        used = project
+        text = ENV.format(prelude=history.prelude, env_py=str(scripts / "env.py"), closing=history.closing)
+        (project / "env.py").write_text(text)
+    ini = INI.format(scripts=used, versions=os.pathsep.join(map(str, found)))
+    (project / "alembic.ini").write_text(ini)
+    environment = {key: SecretStr(value) for key, value in history.environment.items()}
+    return AlembicSettings(
+        config_file=project / "alembic.ini",
+        python=python,
+        url_env=history.url_env,
+        driver=history.driver,
+        environment=environment,
+    )
+
+
+def prove(name: str, cache: Path, folder: Path, server: URL) -> dict[str, Any]:
+    """Prove one history; returns the facts for the table."""
+    history = HISTORIES[name]
+    python = install(name, history, cache)
+    package = re.split(r"[<>=\[]", history.requirements[0])[0]
+    version = ask(python, f"from importlib.metadata import version; print(version({package!r}))")
+    facts: dict[str, Any] = {"name": name, "package": package, "version": version}
+    started = time.monotonic()
+    try:
+        report = run_migration_test(
+            settings(name, history, python, folder),
+            server,
+            announce=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+        )
+    except LockkeeperError as error:
+        return facts | {"error": str(error), "seconds": time.monotonic() - started}
+    return facts | told(report)
+
+
+def told(report: MigrationTestReport) -> dict[str, Any]:
+    """What the report says, in short and in full."""
+    kinds = Counter(one.kind.value for proof in report.proofs for one in proof.findings)
+    return {
+        "revisions": len(report.proofs),
+        "tested": report.tested,
+        "states": dict(Counter(proof.state.value for proof in report.proofs)),
+        "findings": dict(kinds),
+        "seconds": report.duration_s,
+        "summary": summary(report),
+        "lines": {
+            f"{proof.revision} {proof.message}": lines
+            for proof in report.proofs
+            if (lines := proof_lines(proof))
+        },
+        "checks": check_lines(report),
+    }
+
+
+def row(facts: dict[str, Any]) -> str:
+    """Return one line of the table."""
+    start = f"| {facts['package']} | {facts['version']} |"
+    if "error" in facts:
+        return f"{start} could not check: {facts['error'].splitlines()[0]} |"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(facts["findings"].items())) or "none"
+    unknown = facts["states"].get("could not check", 0)
+    return (
+        f"{start} {facts['revisions']} | {facts['tested']} | {unknown} | {kinds} | {facts['seconds']:.0f} |"
+    )
+
+
+def main() -> None:
+    """Prove the named histories, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", choices=[[], *HISTORIES], default=[])
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "lockkeeper-histories")
+    parser.add_argument("--server-url-env", help="variable with a server's URL; default: a server of our own")
+    parser.add_argument("--major", type=int, default=16, help="of our own server")
+    parser.add_argument("--json", type=Path, help="write everything there, too")
+    arguments = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory(prefix="lockkeeper-benchmark-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if arguments.server_url_env:
+            url = make_url(os.environ[arguments.server_url_env])
+            results = [prove(one, arguments.cache, folder, url) for one in arguments.names or HISTORIES]
+        else:
+            with temporary_postgres(folder, major=arguments.major) as server:
+                names = arguments.names or HISTORIES
+                results = [prove(one, arguments.cache, folder, server.url()) for one in names]
+    print("| package | version | revisions | tested | could not check | findings | s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("\n".join(map(row, results)))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
