@@ -15,7 +15,8 @@ import zstandard
 
 from lockkeeper.config import Target
 from lockkeeper.errors import RefusedError, StorageError
-from lockkeeper.recovery.capture.models import RECORD, CaptureRecord, spool_folder
+from lockkeeper.recovery.capture.files import save
+from lockkeeper.recovery.capture.models import RECORD, CaptureRecord, record_path, spool_folder
 from lockkeeper.recovery.spool import SpoolWriter, segment_numbers, segment_path
 from lockkeeper.storage import Storage, open_storage
 
@@ -111,6 +112,7 @@ def fetch_capture(target: Target, run_id: str, folder: Path) -> CaptureRecord:
             path = segment_path(spool, number)
             if not path.exists():
                 _download(storage, stored.key, path)
+    save(record_path(folder), record)
     return record
 
 

@@ -1,0 +1,272 @@
+"""Capture and replay as processes: killed, resumed, bounded, ended; nothing is lost and nothing is left."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from lockkeeper.config import Target
+from lockkeeper.errors import CaptureEndedError, CaptureError, RefusedError
+from lockkeeper.local.postgres_server import EmbeddedPostgres
+from lockkeeper.models import CheckState, utc_now
+from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
+from lockkeeper.recovery.capture import (
+    Capture,
+    CaptureLimits,
+    CaptureState,
+    capture_readiness,
+    find_captures,
+    open_capture,
+    own_session_statements,
+    starting_capture,
+)
+from lockkeeper.recovery.capture import identities as identities_module
+from lockkeeper.recovery.capture import slot as slot_module
+from lockkeeper.recovery.capture.files import HOME_VARIABLE
+from lockkeeper.recovery.capture.models import spool_folder
+from lockkeeper.recovery.capture.orphans import drop_orphan, find_orphans
+from lockkeeper.recovery.capture.upload import fetch_capture
+from lockkeeper.recovery.replay import ReplayState, open_replay, start_replay
+from lockkeeper.recovery.spool import segment_numbers
+from tests.integration.capture_story import SHOP, Writers, eventually, kill
+from tests.integration.captured import clone, read, run
+
+CATCH_UP_S = 60.0
+_INCOMPRESSIBLE = """
+UPDATE accounts SET status = (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 200))
+"""
+SMALL = CaptureLimits(retained_wal_bytes=32 * 2**20, abandoned_s=600)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+
+
+@pytest.fixture
+def shop_on(
+    make_database: Callable[..., URL], make_target: Callable[..., Target]
+) -> Iterator[Callable[..., Target]]:
+    """Return a function: server -> a shop on it; every capture of it is ended after the test."""
+    made: list[Target] = []
+
+    def make(server: EmbeddedPostgres) -> Target:
+        url = make_database(server)
+        run(url, SHOP)
+        made.append(make_target(url))
+        return made[-1]
+
+    yield make
+    for target in made:
+        for capture in find_captures(target):
+            replay = open_replay(target, capture)
+            if replay is not None:
+                replay.stop()
+                with connect(target.maintenance_url, "tests") as connection:
+                    execute(connection, f"DROP DATABASE IF EXISTS {replay.copy_url.database} WITH (FORCE)")
+            capture.end(target, "the test is over")
+
+
+@pytest.fixture
+def shop(server: EmbeddedPostgres, shop_on: Callable[..., Target]) -> Target:
+    return shop_on(server)
+
+
+def copied(target: Target) -> URL:
+    return clone(target.maintenance_url, target.url, f"copy_{uuid.uuid4().hex[:8]}")
+
+
+def begin(target: Target, run_id: str = "20261126T100000Z-abc123", **more: object) -> Capture:
+    with starting_capture(target, run_id, **more) as started:  # type: ignore[arg-type]
+        return started.capture
+
+
+def left_on_server(target: Target) -> list[str]:
+    return [orphan.description for orphan in find_orphans(target)]
+
+
+def identities(target: Target) -> set[str]:
+    query = "SELECT DISTINCT relreplident::text FROM pg_class WHERE relname IN ('orders', 'accounts')"
+    return {kind for (kind,) in read(target.url, query)}
+
+
+def test_no_acknowledged_write_is_lost_when_capture_and_replay_are_killed_again_and_again(
+    every_server: EmbeddedPostgres, shop_on: Callable[..., Target]
+) -> None:
+    target = shop_on(every_server)
+    copy = copied(target)
+    capture = begin(target)
+    writers = Writers(target.url, pause_s=0.002)
+    replay = start_replay(target, capture, copy)
+    with connect(target.url, "tests") as source:
+        for which in ("capture", "replay", "capture"):
+            replay.catch_up(source, CATCH_UP_S)
+            before = writers.acknowledged
+            kill(capture.folder, which)
+            eventually(lambda before=before: writers.acknowledged > before + 50, "the writers stand still")  # type: ignore[misc]
+            capture.ensure_running(target)
+            replay.ensure_running(target)
+        with connect(target.url, "migrate") as migration:
+            for statement in own_session_statements(capture.record):
+                execute(migration, statement)
+            execute(
+                migration, "UPDATE accounts SET status = 'corrupted'; DELETE FROM orders WHERE id % 7 = 0"
+            )
+        writers.stop()
+        assert replay.catch_up(source, CATCH_UP_S) < CATCH_UP_S
+    outcome = replay.finish()
+    assert outcome.transactions >= writers.acknowledged
+    assert [write for write in outcome.parked if not write.carried and write.operation != "delete"] == []
+    writers.assert_all_there(copy)
+    assert read(copy, "SELECT DISTINCT status FROM accounts") == [("ok",)]
+    assert read(copy, "SELECT nspname FROM pg_namespace WHERE nspname = 'lockkeeper_replay'") == []
+    assert replay.finish() == outcome
+    assert capture.end(target, "done") == []
+    assert (left_on_server(target), identities(target)) == ([], {"d"})
+
+
+def test_an_abandoned_capture_never_keeps_more_wal_than_its_limit(shop: Target) -> None:
+    capture = begin(shop, limits=SMALL)
+    kill(capture.folder, "capture")
+    eventually(lambda: capture.status().state is CaptureState.DEAD, "it was not killed")
+    highest = 0
+    query = "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots"
+    with connect(shop.url, "tests") as connection:
+        for _ in range(400):
+            execute(connection, _INCOMPRESSIBLE)
+            kept = fetch_value(connection, query)
+            if kept is None:
+                break
+            highest = max(highest, int(kept))
+        eventually(lambda: left_slots(shop) == [], "the slot is still there")
+    print(f"kept at most {highest / 2**20:.0f} MiB of WAL, the limit is 32 MiB")
+    # The sentinel looks once a second: what can be written in that time comes on top.
+    assert highest < SMALL.retained_wal_bytes + 256 * 2**20
+    capture.ensure_running(shop)
+    eventually(lambda: capture.status().state is CaptureState.ENDED, "nobody was told")
+    with pytest.raises(CaptureEndedError, match="dropped its slot"):
+        capture.ensure_running(shop)
+    assert identities(shop) == {"d"}
+
+
+def left_slots(target: Target) -> list[tuple[object, ...]]:
+    return read(target.url, "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'lockkeeper%'")
+
+
+def test_a_slot_that_nobody_reads_from_is_dropped_in_time(shop: Target) -> None:
+    capture = begin(shop, limits=CaptureLimits(abandoned_s=1))
+    kill(capture.folder, "capture")
+    eventually(lambda: left_slots(shop) == [], "the slot is still there")
+    query = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'lockkeeper:sentinel%'"
+    eventually(lambda: read(shop.url, query) == [], "the sentinel is still there")
+
+
+def test_a_capture_ends_itself_at_its_limit_and_says_why(shop: Target) -> None:
+    capture = begin(shop, limits=CaptureLimits(spool_bytes=300_000))
+    with connect(shop.url, "tests") as connection:
+        execute(
+            connection, "INSERT INTO orders SELECT g, 0, repeat('x', 100) FROM generate_series(1, 5000) AS g"
+        )
+    eventually(lambda: capture.status().state is CaptureState.ENDED, "it goes on")
+    assert "spool" in capture.status().reason
+    assert (left_on_server(shop), identities(shop)) == ([], {"d"})
+    with pytest.raises(CaptureError, match="ended"):
+        capture.require_alive()
+
+
+def test_a_capture_whose_time_is_over_removes_itself_and_its_copy(shop: Target) -> None:
+    copy = copied(shop)
+    capture = begin(shop, until=utc_now() + timedelta(hours=1))
+    replay = start_replay(shop, capture, copy, drop_copy_when_expired=True)
+    capture.extend(utc_now())
+    eventually(lambda: capture.status().state is CaptureState.ENDED, "it goes on")
+    eventually(lambda: replay.status().state is ReplayState.STOPPED, "replay goes on")
+    query = f"SELECT 1 FROM pg_database WHERE datname = '{copy.database}'"
+    eventually(lambda: read(shop.maintenance_url, query) == [], "the copy is still there")
+    assert left_on_server(shop) == []
+
+
+def test_a_capture_that_cannot_start_leaves_nothing(shop: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_module, "SLOT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(identities_module, "ATTEMPTS", 1)
+    with connect(shop.url, "tests", autocommit=False) as writing:
+        execute(writing, "UPDATE accounts SET balance = 1")
+        with pytest.raises(CaptureError, match="does not end"):
+            begin(shop)
+    assert (left_on_server(shop), identities(shop)) == ([], {"d"})
+
+
+def test_orphans_are_found_by_name_and_removed_without_their_folder(shop: Target) -> None:
+    capture = begin(shop)
+    with connect(shop.url, "tests") as connection:
+        for statement in own_session_statements(capture.record):
+            fetch_all(connection, statement)
+    kill(capture.folder, "capture")
+    found = find_orphans(shop)
+    assert [orphan.kind for orphan in found] == ["slot", "publication", "origin"]
+    assert found[1].run_id == capture.record.run_id
+    assert identities(shop) == {"f"}
+    for orphan in found:
+        drop_orphan(shop, orphan)
+        drop_orphan(shop, orphan)
+    assert (left_on_server(shop), identities(shop)) == ([], {"d"})
+
+
+def test_a_copy_can_be_caught_up_from_storage_alone(shop: Target, tmp_path: Path) -> None:
+    copy = copied(shop)
+    capture = begin(shop)
+    writers = Writers(shop.url, count=2, pause_s=0.002)
+    eventually(lambda: writers.acknowledged > 100, "the writers stand still")
+    writers.stop()
+    eventually(lambda: capture.status().transactions >= writers.acknowledged, "it is not captured")
+    capture.detach()
+    elsewhere = Capture(tmp_path / "elsewhere")
+    record = fetch_capture(shop, capture.record.run_id, elsewhere.folder)
+    assert record.slot == capture.record.slot
+    assert segment_numbers(spool_folder(elsewhere.folder))
+    replay = start_replay(shop, elsewhere, copy)
+    try:
+        eventually(lambda: replay.status().transactions >= writers.acknowledged, "it does not arrive")
+        replay.finish()
+        writers.assert_all_there(copy)
+    finally:
+        replay.stop()
+        with connect(shop.maintenance_url, "tests") as connection:
+            execute(connection, f"DROP DATABASE {copy.database} WITH (FORCE)")
+
+
+def test_readiness_names_what_is_outside_and_what_is_missing(shop: Target, server: EmbeddedPostgres) -> None:
+    run(shop.url, "CREATE UNLOGGED TABLE cache (id int)", "SELECT lo_from_bytea(0, 'x')")
+    ready = capture_readiness(shop)
+    assert ready.possible
+    assert [each.table for each in ready.outside] == ["public.cache"]
+    assert any("large objects" in check.message for check in ready.checks)
+    role = f"plain_{uuid.uuid4().hex[:8]}"
+    run(shop.url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain-password'")
+    try:
+        url = shop.url.set(username=role, password="plain-password")
+        plain = shop.model_copy(update={"database_url": type(shop.database_url)(url.render_as_string(False))})
+        refused = capture_readiness(plain)
+        assert not refused.possible
+        said = " ".join(check.message for check in refused.checks if check.state is CheckState.FAILED)
+        assert "REPLICATION" in said
+        assert "session_replication_role" in said
+        assert refused.marks == "message"
+        assert {each.table for each in refused.outside} >= {"public.orders", "public.accounts"}
+    finally:
+        run(shop.url, f"DROP ROLE {role}")
+
+
+def test_a_capture_is_known_by_its_run_and_no_other(shop: Target) -> None:
+    capture = begin(shop)
+    assert open_capture(shop, capture.record.run_id).record == capture.record
+    with pytest.raises(RefusedError, match="no capture"):
+        open_capture(shop, "another-run")
+    capture.end(shop, "done")
+    capture.forget()
+    assert find_captures(shop) == []
