@@ -221,7 +221,7 @@ def measure_cost(target: Target, copy: URL, seconds: float, rounds: int) -> None
         medians = " ".join(f"{1000 * statistics.median(each.latencies_s):.1f}" for each in counted)
         print(f"{'ready' if on else 'bare '} transactions/s {rates} | p50 ms {medians} | p99 ms {tails}")
     bare, with_ready = (statistics.mean(each.per_second for each in results[on]) for on in (False, True))
-    print(f"throughput {100 * (1 - with_ready / bare):+.1f} % lower when ready")
+    print(f"throughput when ready: {100 * (with_ready / bare - 1):+.1f} %")
 
 
 def main() -> None:
