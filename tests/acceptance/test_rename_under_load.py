@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def app(database: URL, tmp_path: Path) -> Iterator[Application]:
         yield app
 
 
-def rename(app: Application, command: str, *more: str, expect: int = 0) -> dict[str, Any]:
-    """Run ``lockkeeper rename COMMAND`` as an operator does."""
+def command_of(app: Application, command: str, *more: str) -> tuple[list[str], dict[str, str]]:
+    """Return argv and environment of ``lockkeeper rename COMMAND``."""
     column = COLUMN[:1] if command == "status" else COLUMN
     policy = [] if command == "status" else [word for entry in QUICK for word in ("--policy", entry)]
     argv = [
@@ -43,10 +44,36 @@ def rename(app: Application, command: str, *more: str, expect: int = 0) -> dict[
         "--storage", str(app.folder / "storage"), "--json", *policy, *more,
     ]  # fmt: skip
     environment = {**os.environ, "SHOP_URL": app.url.render_as_string(hide_password=False)}
+    return argv, environment
+
+
+def rename(app: Application, command: str, *more: str, expect: int = 0) -> dict[str, Any]:
+    """Run ``lockkeeper rename COMMAND`` as an operator does."""
+    argv, environment = command_of(app, command, *more)
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == expect, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def kill_in(app: Application, command: str, stage: str, *more: str) -> None:
+    """Start a command and kill -9 it once the ledger is at ``stage``."""
+    argv, environment = command_of(app, command, *more)
+    exists = "SELECT to_regclass('lockkeeper.column_change') IS NOT NULL"
+    with (
+        connect(app.url, "tests") as connection,
+        subprocess.Popen(
+            argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
+        pause = threading.Event()
+        for _ in range(12_000):
+            ledger = "SELECT stage FROM lockkeeper.column_change"
+            if fetch_all(connection, exists)[0][0] and fetch_all(connection, ledger) == [(stage,)]:
+                break
+            assert process.poll() is None, "it ended before it came to that stage"
+            pause.wait(0.005)
+        process.kill()
 
 
 def columns(app: Application) -> set[str]:
@@ -141,3 +168,24 @@ def test_a_flag_that_is_used_for_something_else_is_not_taken(app: Application) -
         execute(connection, "ALTER TABLE products ADD COLUMN other text")
     refused = rename(app, "flip", "--flag", "another", expect=2)
     assert "begun with the flag 'of-my-own'" in refused["error"]
+
+
+def test_kill_9_in_backfill_flip_and_scream_test_costs_nobody_a_write(app: Application) -> None:
+    old, raw = app.start("old"), app.start("raw")
+    kill_in(app, "start", "backfilling", "--policy", "throttle.pause_ms=300")
+    assert "backfilling" in str(rename(app, "status")["renames"])
+    rename(app, "start", "--policy", "throttle.pause_ms=0")
+    new = app.start("new")
+    kill_in(app, "flip", "flipped")
+    rename(app, "flip")
+    app.start("newest")
+    app.stop(old, raw, new)
+    kill_in(app, "contract", "screaming")
+    rename(app, "contract")
+    app.work()
+    assert "description" not in columns(app)
+    app.stop()
+    story = app.story()
+    assert story.failed == []
+    assert story.wrong_reads == []
+    assert app.problems() == []
