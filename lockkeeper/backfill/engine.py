@@ -76,6 +76,8 @@ class _Shared:
     pids: set[int] = field(default_factory=set)
     failure: BaseException | None = None
     reported: float = 0.0
+    watched: bool = True
+    looked: float = 0.0
 
     def progress(self) -> BackfillProgress:
         rate = self.written / max(time.monotonic() - self.started, 0.001)
@@ -143,10 +145,20 @@ class _Keeper:
                 raise BackfillStoppedError(
                     "The backfill was asked to stop. Run again, it goes on from there."
                 )
+            self._look()
             if not shared.reasons:
                 return
             shared.report()
             shared.stop.wait(WAIT_S)
+
+    def _look(self) -> None:
+        """Without anybody who watches, look at the limits ourselves."""
+        shared = self._shared
+        if shared.watched or time.monotonic() - shared.looked < LOOK_S:
+            return
+        shared.looked = time.monotonic()
+        shared.limits = stored.limits(self._session, self._chunk.change_id)
+        shared.reasons = ("paused by request",) if shared.limits.paused else ()
 
 
 def run(
@@ -159,8 +171,11 @@ def run(
     workers: int = 1,
     on_progress: Callable[[BackfillProgress], None] | None = None,
     stop: threading.Event | None = None,
+    watched: bool = True,
 ) -> BackfillProgress:
     """Fill all chunks that are not done; ``connect`` opens sessions, one for each worker and one to look.
+
+    Not ``watched`` (there is one session only, a migration's) it minds pause, stop and sizes, no load.
 
     Raises:
         BackfillStoppedError: it was asked to stop, by ``stop`` or in the ledger.
@@ -173,7 +188,8 @@ def run(
         shared.limits = stored.limits(session, change_id)
         todo = [chunk for chunk in stored.chunks(session, change_id) if not chunk.done]
     shared.report(now=True)
-    with _watching(connect, change_id, token, shared, todo):
+    shared.watched = watched
+    with _watching(connect, change_id, token, shared, todo) if watched else contextlib.nullcontext():
         _work_through(connect, todo, token, work, shared, workers)
         with connect() as session:
             _again(session, change_id, work, shared)

@@ -1,68 +1,95 @@
-"""A rename in stages, as operations of migration scripts, on the ledger of the commands and of the flow.
+"""The stages of a column's change as Alembic's operations: expand, contract, and their ways back.
 
-What one of them has done, the others find done. They work over connections of their own, to the database of
-the migration; the migration's session holds nothing meanwhile. Offline they are refused: their SQL depends on
-what is in the database.
+They work with the ledger that ``lockkeeper rename`` and the flow work with, so whichever comes first does the
+work, and the other finds it done. A revision is an approval: the contract proves parity once more, then moves
+the old column into quarantine. What it really drops, and when, is not a revision's affair.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
-from lockkeeper.ops.errors import NotOnlineError, OnlineOperationError
+from lockkeeper.ops import ddl
+from lockkeeper.ops.errors import NotOnlineError
 from lockkeeper.ops.operations import Online
-from lockkeeper.ops.session import Session
+from lockkeeper.ops.session import LockPolicy, Session
 
 if TYPE_CHECKING:
-    from lockkeeper.rename import ColumnRename
+    from lockkeeper.rename.ledger import Claim, Entry
 
-_BY = "migration"
+BY = "a migration script"
+# Behind a reader of half a minute, and nobody behind us: see lockkeeper.rename.connecting.
+_PATIENT = LockPolicy(lock_timeout_ms=20, attempts=400, max_delay_ms=500)
 
 
-class RenameOnline(Online, MigrateOperation):
-    """What the four operations share: which column."""
+class RenameStep(Online, MigrateOperation):
+    """One stage of one column's change."""
 
-    def __init__(
-        self, table_name: str, old: str, new: str, *, schema: str | None = None, **terms: str | None
+    kind = ""
+
+    def __init__(self, table_name: str, old: str, new: str, *, schema: str | None, **terms: Any) -> None:
+        self.table_name, self.old, self.new, self.schema = table_name, old, new, schema
+        self.terms = terms
+
+    @classmethod
+    def start(
+        cls, operations: Operations, names: tuple[str, str, str], lock_policy: LockPolicy | None, **terms: Any
     ) -> None:
-        self.table_name, self.old, self.new, self.schema, self.terms = table_name, old, new, schema, terms
+        """Hand the operation to Alembic."""
+        cls.invoke(operations, cls(*names, **terms), lock_policy or _PATIENT)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what Alembic shows of it."""
-        return (type(self).__name__, self.schema, self.table_name, self.old, self.new)
+        return (self.kind, self.schema, self.table_name, self.old, self.new)
 
     def perform(self, session: Session) -> None:
-        """Run the stages."""
+        """Run the stage; needs the database, since what is done depends on what is there."""
         if session.offline:
             raise NotOnlineError(
-                f"The rename of {self.table_name}.{self.old} cannot be written as SQL: it depends on what is "
-                "in the database.",
-                table=self.table_name,
+                f"{self.kind} of {ddl.quote_table(self.table_name, self.schema)} reads the database: "
+                "it cannot be written down as SQL (--sql)."
             )
-        from lockkeeper.errors import LockkeeperError
-        from lockkeeper.rename import ColumnChange, ColumnRename
+        self.advance(session)
 
-        connection = session.context.connection
-        if connection is None:
-            raise OnlineOperationError("Alembic's context has no connection.")
-        table = f"{self.schema}.{self.table_name}" if self.schema else self.table_name
-        change = ColumnChange(table, self.old, self.new, **self.terms)  # type: ignore[arg-type]
-        url = connection.engine.url.set(drivername="postgresql")
-        try:
-            self.go(ColumnRename(url, change, lock_policy=self.lock_policy))
-        except LockkeeperError as error:
-            raise OnlineOperationError(str(error), table=table) from error
-
-    def go(self, rename: ColumnRename) -> None:
-        """Do what the operation is for; can be run again."""
+    def advance(self, session: Session) -> None:
+        """Do what is missing."""
         raise NotImplementedError
+
+    def entry(self, session: Session) -> Entry | None:
+        """Return the change as the ledger has it."""
+        from lockkeeper.rename import ledger  # it imports lockkeeper.ops
+
+        return ledger.find_named(session, self.schema, self.table_name, self.old, self.new)
+
+    def known(self, session: Session) -> Entry:
+        """Return the change, which must have begun."""
+        entry = self.entry(session)
+        if entry is None:
+            raise NotOnlineError(
+                f"The ledger of this database knows no change of {self.table_name}.{self.old} to {self.new}: "
+                "first op.expand_rename_online(...)."
+            )
+        return entry
+
+
+@contextlib.contextmanager
+def _claimed(session: Session, entry: Entry) -> Iterator[Claim]:
+    from lockkeeper.rename import ledger
+
+    claim = ledger.claim(session, entry, BY)
+    yield claim
+    claim.release()
 
 
 @Operations.register_operation("expand_rename_online")
-class ExpandRenameOp(RenameOnline):
-    """The new column, kept in step, filled and proven."""
+class ExpandRenameOnlineOp(RenameStep):
+    """Expand, backfill and validation."""
+
+    kind = "expand_rename_online"
 
     @classmethod
     def expand_rename_online(
@@ -77,76 +104,151 @@ class ExpandRenameOp(RenameOnline):
         type_: str | None = None,
         up: str | None = None,
         down: str | None = None,
+        conflict: Literal["refuse", "new", "old"] = "refuse",
+        lock_policy: LockPolicy | None = None,
     ) -> None:
-        """Expand, backfill, validate; see docs/zero-downtime.md.
+        """Give a column a second name (and type), kept in step, filled, and proven equal.
 
-        Args:
-            operations: Alembic's.
-            table_name: the table.
-            old: the column.
-            new: its new name.
-            schema: the table's schema.
-            type_: SQL type of the new column; None keeps the old one's.
-            up: SQL expression of the new value over the old column's name.
-            down: SQL expression of the old value over the new column's name.
+        Raises:
+            PlanRefusedError: something on the column cannot be carried over; nothing was touched.
+            BackfillError: rows could not be filled; they are named.
+            ParityError: rows differ.
         """
-        operation = cls(table_name, old, new, schema=schema, new_type=type_, up=up, down=down)
-        cls.invoke(operations, operation, None)
+        cls.start(
+            operations, (table_name, old, new), lock_policy, schema=schema, new_type=type_, up=up, down=down,
+            conflict=conflict,
+        )  # fmt: skip
 
-    def go(self, rename: ColumnRename) -> None:
-        """See ``RenameOnline``."""
-        rename.expand(_BY)
-        rename.backfill()
-        rename.validate()
+    def advance(self, session: Session) -> None:
+        """Do what is missing of the three stages."""
+        from lockkeeper.rename import expanding, stages
+        from lockkeeper.rename.change import ColumnChange
+        from lockkeeper.rename.transitions import Stage
 
+        table = f"{self.schema}.{self.table_name}" if self.schema else self.table_name
+        entry = expanding.begin(session, ColumnChange(table, self.old, self.new, **self.terms), BY)
 
-@Operations.register_operation("abort_rename_online")
-class AbortRenameOp(RenameOnline):
-    """The way back from the expand."""
+        def only_one() -> contextlib.AbstractContextManager[Session]:
+            return contextlib.nullcontext(session)
 
-    @classmethod
-    def abort_rename_online(
-        cls, operations: Operations, /, table_name: str, old: str, new: str, *, schema: str | None = None
-    ) -> None:
-        """Bring back the schema of before, with every write; see docs/zero-downtime.md."""
-        cls.invoke(operations, cls(table_name, old, new, schema=schema), None)
-
-    def go(self, rename: ColumnRename) -> None:
-        """See ``RenameOnline``."""
-        rename.abort(_BY)
+        with _claimed(session, entry) as claim:
+            if claim.entry.stage is Stage.PLANNED:
+                expanding.expand(claim)
+            if claim.entry.stage in (Stage.EXPANDED, Stage.BACKFILLING):
+                stages.backfill(claim, only_one, watched=False)
+            if claim.entry.stage is Stage.BACKFILLED:
+                stages.validate(claim)
 
 
 @Operations.register_operation("contract_rename_online")
-class ContractRenameOp(RenameOnline):
-    """The old column in quarantine, still written."""
+class ContractRenameOnlineOp(RenameStep):
+    """Proof, then the old column into quarantine."""
+
+    kind = "contract_rename_online"
 
     @classmethod
     def contract_rename_online(
-        cls, operations: Operations, /, table_name: str, old: str, new: str, *, schema: str | None = None
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        old: str,
+        new: str,
+        *,
+        schema: str | None = None,
+        lock_policy: LockPolicy | None = None,
     ) -> None:
-        """Let the old column go, after another proof of parity; who merges the revision has approved it."""
-        cls.invoke(operations, cls(table_name, old, new, schema=schema), None)
+        """Take the old name away; the column is kept in quarantine, still written.
 
-    def go(self, rename: ColumnRename) -> None:
-        """See ``RenameOnline``."""
-        rename.validate()
-        rename.flip(_BY)
-        rename.observe()
-        rename.contract(_BY, without_scream_test=True)
+        Raises:
+            ParityError: rows differ; nothing was changed.
+            StageRefusedError: the change is not that far.
+        """
+        cls.start(operations, (table_name, old, new), lock_policy, schema=schema)
+
+    def advance(self, session: Session) -> None:
+        """Do what is missing of flip, observation and contract."""
+        from lockkeeper.rename import stages, switching
+        from lockkeeper.rename.transitions import Stage
+
+        with _claimed(session, self.known(session)) as claim:
+            if claim.entry.stage in (Stage.CONTRACTED, Stage.DROPPED):
+                return
+            if claim.entry.stage is Stage.VALIDATED:
+                stages.flip(claim, BY, "the contract's revision is applied")
+            stages.observe(claim)
+            switching.contract(claim, BY, "the contract's revision is applied")
 
 
 @Operations.register_operation("undo_contract_online")
-class UndoContractOp(RenameOnline):
-    """The way back from the contract, while the quarantine lasts."""
+class UndoContractOnlineOp(RenameStep):
+    """The way back of the contract."""
+
+    kind = "undo_contract_online"
 
     @classmethod
     def undo_contract_online(
-        cls, operations: Operations, /, table_name: str, old: str, new: str, *, schema: str | None = None
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        old: str,
+        new: str,
+        *,
+        schema: str | None = None,
+        lock_policy: LockPolicy | None = None,
     ) -> None:
-        """Bring the old column back under its name, with the writes since."""
-        cls.invoke(operations, cls(table_name, old, new, schema=schema), None)
+        """Give the old column its name back, with the writes since.
 
-    def go(self, rename: ColumnRename) -> None:
-        """See ``RenameOnline``."""
-        rename.undo(_BY)
-        rename.validate()
+        Raises:
+            StageRefusedError: it has been dropped.
+        """
+        cls.start(operations, (table_name, old, new), lock_policy, schema=schema)
+
+    def advance(self, session: Session) -> None:
+        """Undo, and make the new column's keys again."""
+        from lockkeeper.rename import stages, switching
+        from lockkeeper.rename.transitions import Stage
+
+        with _claimed(session, self.known(session)) as claim:
+            if claim.entry.stage in (Stage.CONTRACTED, Stage.DROPPED):
+                switching.undo(claim, BY, "the contract's revision is reverted")
+            if claim.entry.stage is Stage.BACKFILLED:
+                stages.validate(claim)
+
+
+@Operations.register_operation("abort_rename_online")
+class AbortRenameOnlineOp(RenameStep):
+    """The way back of the expand."""
+
+    kind = "abort_rename_online"
+
+    @classmethod
+    def abort_rename_online(
+        cls,
+        operations: Operations,
+        /,
+        table_name: str,
+        old: str,
+        new: str,
+        *,
+        schema: str | None = None,
+        lock_policy: LockPolicy | None = None,
+    ) -> None:
+        """Take the new column away; the old one has all writes.
+
+        Raises:
+            StageRefusedError: the contract has to be undone first.
+        """
+        cls.start(operations, (table_name, old, new), lock_policy, schema=schema)
+
+    def advance(self, session: Session) -> None:
+        """Abort, unless that was done."""
+        from lockkeeper.rename import expanding
+        from lockkeeper.rename.transitions import Stage
+
+        entry = self.entry(session)
+        if entry is None or entry.stage is Stage.ABORTED:
+            return
+        with _claimed(session, entry) as claim:
+            expanding.abort(claim, BY, "the expand's revision is reverted")

@@ -34,7 +34,8 @@ def differs(one: str, other: str, base_type: str, deterministic: bool = True) ->
     """Return SQL that is true where two values of one type are not the very same; NULL is like NULL."""
     if base_type in _EQUAL_IS_SAME and deterministic:
         return f"({one} IS DISTINCT FROM {other})"
-    return f"(ROW({one}) OPERATOR(pg_catalog.*<>) ROW({other}))"
+    # As a function: between two ROWs an operator would be one between their fields.
+    return f"pg_catalog.record_image_ne(ROW({one}), ROW({other}))"
 
 
 @dataclass(frozen=True)

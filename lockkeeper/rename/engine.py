@@ -32,7 +32,7 @@ from lockkeeper.rename.connecting import PATIENT_POLICY, converting_errors, sess
 from lockkeeper.rename.ledger import Claim
 from lockkeeper.rename.plan import RenamePlan, make_plan
 from lockkeeper.rename.status import RenameStatus, read_status
-from lockkeeper.rename.transitions import OVER, Stage
+from lockkeeper.rename.transitions import Stage
 
 ROLE = "rename"
 SCREAM_TICK_S = 0.5
@@ -93,14 +93,7 @@ class ColumnRename:
             PlanRefusedError: something on the column cannot be carried over; nothing was touched.
         """
         with self._session() as session:
-            ledger.make(session)
-            found = ledger.find(session, self.change)
-            if found is None or found.stage in OVER:
-                plan = make_plan(session, self.change)
-                plan.refuse()
-                found = ledger.add(
-                    session, self.change, plan.nodes[0].relation.schema, plan.rows_estimate, by
-                )
+            found = expanding.begin(session, self.change, by)
             with self._claimed(session, found, by) as claim:
                 if claim.entry.stage is Stage.PLANNED:
                     expanding.expand(claim)

@@ -14,13 +14,13 @@ from lockkeeper.ops import catalog, ddl
 from lockkeeper.ops.catalog import Relation
 from lockkeeper.ops.ddl import literal, quote
 from lockkeeper.ops.session import Session
-from lockkeeper.rename import carrying
+from lockkeeper.rename import carrying, ledger
 from lockkeeper.rename.carrying import Carried
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.dual_write import DualWrite
 from lockkeeper.rename.ledger import Claim, Entry
 from lockkeeper.rename.plan import RenamePlan, make_plan, tree
-from lockkeeper.rename.transitions import Stage
+from lockkeeper.rename.transitions import OVER, Stage
 
 _HIDDEN = frozenset({Stage.SCREAMING, Stage.CONTRACTED})
 _COMPRESSION = {"p": "pglz", "l": "lz4"}
@@ -52,6 +52,27 @@ def dual_write_of(entry: Entry, stage: Stage | None = None) -> DualWrite:
         up=change.up, down=change.down, default=facts["default"], default_varies=found["default_varies"],
         conflict=change.conflict, quarantined=stage is Stage.CONTRACTED,
     )  # fmt: skip
+
+
+def begin(session: Session, change: ColumnChange, by: str) -> Entry:
+    """Return the change's entry in the ledger, written down now if there is none that goes on.
+
+    Raises:
+        PlanRefusedError: something on the column cannot be carried over; nothing was touched.
+    """
+    ledger.make(session)
+    found = ledger.find(session, change)
+    if found is not None and found.stage not in OVER:
+        if found.stage is Stage.PLANNED:  # nothing was touched: what is asked for now counts
+            ledger.replan(session, found, change)
+        return found
+    table = catalog.relation(session, change.table_name, change.schema_name)
+    gone = catalog.find_column(session, table.sql, change.old) is None
+    if found is not None and found.stage is Stage.DROPPED and gone:
+        return found
+    plan = make_plan(session, change)
+    plan.refuse()
+    return ledger.add(session, change, plan.nodes[0].relation.schema, plan.rows_estimate, by)
 
 
 def expand(claim: Claim) -> None:

@@ -105,16 +105,18 @@ def _entry(row: Any) -> Entry:
 
 def find(session: Session, change: ColumnChange) -> Entry | None:
     """Return the change's entry: the open one, else the newest that is over."""
-    schema, table = change.schema_name, change.table_name
-    where = f"table_name = {literal(table)} AND old_name = {literal(change.old)}"
-    where += f" AND new_name = {literal(change.new)}"
+    return find_named(session, change.schema_name, change.table_name, change.old, change.new)
+
+
+def find_named(session: Session, schema: str | None, table: str, old: str, new: str) -> Entry | None:
+    """Return a change by its names; without a schema the search_path decides between tables of one name."""
+    where = f"table_name = {literal(table)} AND old_name = {literal(old)} AND new_name = {literal(new)}"
     if schema:
         where += f" AND schema_name = {literal(schema)}"
-    else:  # the search_path decides between tables of one name
-        relation = literal(quote(table))
+    else:
         where += (
             " AND schema_name = (SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class"
-            f" WHERE oid = to_regclass({relation}))"
+            f" WHERE oid = to_regclass({literal(quote(table))}))"
         )
     found = entries(session, where)
     return next((each for each in found if each.stage not in OVER), found[0] if found else None)
@@ -167,6 +169,14 @@ def add(session: Session, change: ColumnChange, schema: str, rows_total: int, by
             )
         _tell(session, found.id, Stage.PLANNED, by, "")
     return found
+
+
+def replan(session: Session, entry: Entry, change: ColumnChange) -> None:
+    """Write down other terms of a change that has touched nothing yet."""
+    terms = literal(json.dumps(change.terms(), sort_keys=True))
+    session.run(
+        f"UPDATE lockkeeper.column_change SET terms = {terms} WHERE id = {entry.id} AND stage = 'planned'"
+    )
 
 
 def _tell(session: Session, number: int, stage: Stage, by: str, reason: str) -> None:

@@ -28,6 +28,7 @@ def backfill(
     on_progress: Callable[[BackfillProgress], None] | None = None,
     stop: threading.Event | None = None,
     workers: int = 1,
+    watched: bool = True,
 ) -> None:
     """Fill the rows that were there before the trigger; go on where a former run has stopped.
 
@@ -48,7 +49,7 @@ def backfill(
     work = engine.Work(assignment, dual.not_filled)
     engine.run(
         connect, entry.id, claim.token, work, rows_total=entry.rows_total, workers=workers,
-        on_progress=on_progress, stop=stop,
+        on_progress=on_progress, stop=stop, watched=watched,
     )  # fmt: skip
     for table in entry.found["tree"]:
         session.run(f"ANALYZE {table} ({quote(dual.new)})")
