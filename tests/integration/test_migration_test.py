@@ -141,6 +141,16 @@ def test_a_downgrade_that_fails_is_found_and_the_revisions_above_are_tested(writ
     assert (report.tested, round(report.coverage, 2)) == (1, 0.33)
 
 
+def test_a_file_without_any_downgrade_is_a_finding_and_hides_nothing(write, server) -> None:
+    settings = write(CREATE, ("ALTER TABLE t ADD a int", "SELECT 1"), ("SELECT 1", "SELECT 1"))
+    file = settings.config_file.parent / "scripts" / "versions" / "r2.py"
+    file.write_text(file.read_text().replace("def downgrade", "def another_name"))
+    report = run_migration_test(settings, server.url())
+    assert states(report) == ["passed", "failed", "passed"]
+    assert found(report, "r2") == {(FindingKind.DOWNGRADE_FAILED, "revision r2")}
+    assert "no downgrade()" in report.proofs[1].findings[0].message
+
+
 def test_nothing_above_a_failing_upgrade_counts_as_passed(write, server) -> None:
     report = run_migration_test(write(CREATE, ("SELECT 1 / 0", "SELECT 1"), CREATE), server.url())
     assert states(report) == ["passed", "failed", "could not check"]
