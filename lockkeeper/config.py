@@ -174,11 +174,58 @@ class Policies(_Settings):
         default=60, gt=0, description="Preflight refuses while a transaction is older than this."
     )
     monitor_interval_s: float = Field(default=0.5, gt=0, description="Pause between two samples.")
+    impact_block_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="Longest that a migration may keep a session waiting; 0: no limit.",
+    )
+    impact_blocked_sessions: int = Field(
+        default=0, ge=0, description="Most sessions that a migration may keep waiting at once; 0: no limit."
+    )
+    impact_probe_sql: str = Field(
+        default="SELECT 1",
+        description="A query of the application's that is timed beside a migration.",
+    )
+    impact_probe_ms: float = Field(
+        default=0, ge=0, description="Longest that the probe query may take beside a migration; 0: no limit."
+    )
+    impact_lag_bytes: int = Field(
+        default=0, ge=0, description="Most that a replica may be behind beside a migration; 0: no limit."
+    )
+    impact_action: Literal["warn", "throttle", "cancel"] = Field(
+        default="throttle",
+        description=(
+            "What crossing one of the impact_ limits does: 'warn' tells, 'throttle' also makes backfills "
+            "pause, 'cancel' also cancels the migration's statement that others wait for."
+        ),
+    )
+    end_idle_blockers_s: float = Field(
+        default=0,
+        ge=0,
+        description=(
+            "End a session that the migration waits for, once it has been idle in its transaction for so "
+            "long; 0: never end anybody else's session."
+        ),
+    )
+    alert_limits: dict[str, float] = Field(
+        default_factory=dict,
+        description="Limits of alerts that differ from the usual, e.g. long-query=300,dead-rows=inf.",
+    )
+    samples_days: int = Field(default=30, ge=1, description="Samples in the storage are kept so long.")
     model_differences: Literal["ignore", "warn", "fail"] = Field(
         default="warn",
         description="What differences from the models mean, after a migration to head.",
     )
     rule_timeout_ms: int = Field(default=60_000, ge=1, description="statement_timeout of one rule.")
+
+    @field_validator("alert_limits", mode="before")
+    @classmethod
+    def _may_be_one_text(cls, value: object) -> object:
+        """Take ``a=1,b=2`` too: that is how a command line gives it."""
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        return {name.strip(): limit.strip() for name, _, limit in pairs}
 
 
 class Target(_Settings):
@@ -196,6 +243,9 @@ class Target(_Settings):
     )
     client_bin_dir: Path | None = Field(default=None, description="Folder of pg_dump and pg_restore.")
     slack_webhook_url: SecretStr | None = None
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="Gets every alert as JSON, by POST, when it fires and when it is resolved."
+    )
     policies: Policies = Policies()
 
     @field_validator("database_url", "scratch_url")
@@ -207,7 +257,8 @@ class Target(_Settings):
 
     def model_post_init(self, _context: object) -> None:
         """Make every secret known to the redaction before it can reach any text."""
-        secrets = [self.slack_webhook_url, *(self.alembic.environment.values() if self.alembic else ())]
+        secrets = [self.slack_webhook_url, self.alert_webhook_url]
+        secrets += [*(self.alembic.environment.values() if self.alembic else ())]
         if isinstance(self.storage, S3StorageSettings):
             secrets += [self.storage.secret_access_key, self.storage.session_token]
         for secret in secrets:

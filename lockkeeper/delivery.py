@@ -14,8 +14,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -40,8 +40,8 @@ class Answer(NamedTuple):
 
 
 def answer_of_status(status: int, body: str) -> Answer:
-    """Judge an HTTP status of Slack's webhook."""
-    if status == 200:
+    """Judge an HTTP status of a webhook."""
+    if 200 <= status < 300:
         return Answer(True)
     return Answer(False, redact(f"status {status}: {body[:200]}"), again=status == 429 or status >= 500)
 
@@ -54,14 +54,13 @@ def answer_of_error(error: OSError) -> Answer:
     return Answer(False, problem, again=not timed_out)
 
 
-def post_to_webhook(url: SecretStr) -> Callable[[SlackNotice], Answer]:
-    """Return a function that posts a notice to an incoming webhook."""
+def post_json(url: SecretStr) -> Callable[[Mapping[str, Any]], Answer]:
+    """Return a function that posts a JSON document to a webhook."""
     register_secret(url.get_secret_value())
 
-    def post(notice: SlackNotice) -> Answer:
-        body = json.dumps({"text": notice.text, "blocks": notice.blocks}).encode()
+    def post(document: Mapping[str, Any]) -> Answer:
         request = urllib.request.Request(  # noqa: S310 (the user's own webhook)
-            url.get_secret_value(), body, {"Content-Type": "application/json"}
+            url.get_secret_value(), json.dumps(document).encode(), {"Content-Type": "application/json"}
         )
         try:
             with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:  # noqa: S310
@@ -75,6 +74,24 @@ def post_to_webhook(url: SecretStr) -> Callable[[SlackNotice], Answer]:
     return post
 
 
+def post_to_webhook(url: SecretStr) -> Callable[[SlackNotice], Answer]:
+    """Return a function that posts a notice to an incoming webhook of Slack."""
+    post = post_json(url)
+    return lambda notice: post({"text": notice.text, "blocks": notice.blocks})
+
+
+def try_until(attempt: Callable[[], Answer], deadline: float) -> Answer:
+    """Try until delivered, refused for good, or ``deadline`` (of ``time.monotonic``) would be passed."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        answer = attempt()
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (jitter, not a secret)
+        if not answer.again or time.monotonic() + wait_s > deadline:
+            return answer
+        time.sleep(wait_s)
+
+
 class Delivery(threading.Thread):
     """One message on its way. Not a daemon: the process lives until it is delivered or given up."""
 
@@ -86,14 +103,12 @@ class Delivery(threading.Thread):
 
     def run(self) -> None:
         """Send until delivered, refused for good, or out of time."""
-        deadline, pause_s = time.monotonic() + BUDGET_S, _FIRST_PAUSE_S
-        while True:
+
+        def attempt() -> Answer:
             self.answer = self._post(self._notice)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (jitter, not a secret)
-            if not self.answer.again or time.monotonic() + wait_s > deadline:
-                break
-            time.sleep(wait_s)
+            return self.answer
+
+        try_until(attempt, time.monotonic() + BUDGET_S)
         if not self.answer.delivered:
             logger.warning("The Slack message was not delivered: %s", self.answer.problem)
 

@@ -13,7 +13,13 @@ from lockkeeper import alembic_project, backup
 from lockkeeper.approval import find_answered
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine_later import LaterEngine
-from lockkeeper.errors import ApprovalNeededError, LockkeeperError, RefusedError, VerificationError
+from lockkeeper.errors import (
+    ApprovalNeededError,
+    LockkeeperError,
+    MigrationError,
+    RefusedError,
+    VerificationError,
+)
 from lockkeeper.models import (
     Answered,
     Approval,
@@ -26,7 +32,8 @@ from lockkeeper.models import (
     SchemaFingerprint,
     TableFingerprint,
 )
-from lockkeeper.monitor import DatabaseMonitor, watching
+from lockkeeper.monitoring import DatabaseMonitor, watching
+from lockkeeper.monitoring.channels import open_channels
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.preflight import require_preflight, run_preflight
@@ -119,30 +126,42 @@ class Engine(LaterEngine):
 
     @contextlib.contextmanager
     def monitored(self) -> Iterator[DatabaseMonitor]:
-        """Watch the database for the length of the block."""
-        monitor = DatabaseMonitor(
-            self.target.url, self.run_id, self.target.policies.monitor_interval_s, self.say("monitor")
+        """Watch the database for the length of the block, and keep the migration within its impact budget.
+
+        Alerts are delivered beside the run, which waits for them a second at most, at the end of the block.
+        """
+        channels = open_channels(self.target, self.on_alert)
+        self._monitor = DatabaseMonitor(
+            self.target, self.run_id, self.say("monitor"), channels.send, self.link
         )
-        with watching(monitor):
-            yield monitor
+        try:
+            with watching(self._monitor):
+                yield self._monitor
+        finally:
+            self._monitor.problems += channels.close()
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[RevisionTiming]:
         """Apply the plan, one revision at a time, with the target's lock and statement time-outs.
 
         Raises:
             RefusedError: the database is no longer what was backed up; nothing was touched.
-            MigrationError: a revision failed.
+            MigrationError: a revision failed, or the impact budget has ended it.
         """
         self._require_backed_up(plan, backup)
-        return alembic_project.upgrade(
-            self.target.require_alembic(),
-            self.target.url,
-            plan,
-            policies=self.target.policies,
-            run_id=self.run_id,
-            marks=self.marks(),
-            on_event=self._on_revision,
-        )
+        try:
+            return alembic_project.upgrade(
+                self.target.require_alembic(),
+                self.target.url,
+                plan,
+                policies=self.target.policies,
+                run_id=self.run_id,
+                marks=self.marks(),
+                on_event=self._on_revision,
+            )
+        except MigrationError as error:
+            if self._monitor is None or self._monitor.cancelled is None:
+                raise
+            raise error.because(f"Cancelled by the impact budget: {self._monitor.cancelled}.") from error
 
     def _require_backed_up(self, plan: MigrationPlan, backup: BackupManifest) -> None:
         current = self.current_revisions(plan)

@@ -15,6 +15,7 @@ from lockkeeper.delivery import deliver, post_to_webhook
 from lockkeeper.errors import DatabaseError, LockkeeperError
 from lockkeeper.journal import write_report
 from lockkeeper.models import RunReport
+from lockkeeper.monitoring import Alert, DatabaseMonitor
 from lockkeeper.notices import slack_notice
 from lockkeeper.postgres.locks import MigrationLock, end_leftover_sessions, migration_lock
 from lockkeeper.storage import open_storage
@@ -34,6 +35,9 @@ class EngineRun:
         self.run_id = run_id
         self._progress = progress or _silent
         self._lock: MigrationLock | None = None
+        self._monitor: DatabaseMonitor | None = None
+        self.on_alert: Callable[[Alert], None] | None = None
+        self.link: str | None = None
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:

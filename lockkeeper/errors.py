@@ -177,6 +177,11 @@ class MigrationError(LockkeeperError):
         self.left_partial = left_partial
         super().__init__(message)
 
+    def because(self, reason: str) -> MigrationError:
+        """Return the same failure with what brought it about in front."""
+        message = f"{reason} {self}"
+        return MigrationError(message, self.revision, self.sqlstate, self.left_partial, self.completed)
+
 
 class AlembicProjectError(RefusedError):
     """The user's Alembic project cannot be loaded, or the revision asked for does not exist in it."""

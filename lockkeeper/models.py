@@ -261,8 +261,18 @@ class DrillReport(Fact):
         return self.predicted_recovery_s <= self.objective_s
 
 
+class ProbeSummary(Fact):
+    """How long the probe query took before, beside and after a migration: the middle one, and the longest."""
+
+    before_ms: float | None = None
+    during_ms: float | None = None
+    after_ms: float | None = None
+    longest_ms: float = 0.0
+    probes: int = 0
+
+
 class MonitorSummary(Fact):
-    """What the monitor saw beside a migration."""
+    """What the monitor saw beside a migration, and what it did."""
 
     samples: int = 0
     max_blocked_sessions: int = 0
@@ -271,6 +281,12 @@ class MonitorSummary(Fact):
     size_before_bytes: int | None = None
     size_after_bytes: int | None = None
     failed_samples: int = 0
+    probe: ProbeSummary | None = None
+    cancelled: str | None = Field(default=None, description="Why the impact budget ended the migration.")
+    ended_sessions: tuple[str, ...] = Field(default=(), description="Others' sessions, ended by policy.")
+    throttled: bool = Field(default=False, description="Backfills were asked to pause.")
+    alerts: tuple[str, ...] = Field(default=(), description="What was told while it ran.")
+    problems: tuple[str, ...] = Field(default=(), description="What the monitor could not do.")
 
 
 class StepState(str, Enum):

@@ -12,13 +12,15 @@ from lockkeeper.models import MonitorSummary
 from tasks.policies import once
 from tasks.runs import engine_of
 
-END_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 6.0
+READY_TIMEOUT_S = 3.0
 
 
 @once(name="monitor")
-def watch_database(target: str, run_id: str, stop: threading.Event) -> MonitorSummary:
-    """Sample who blocks whom until ``stop`` is set."""
+def watch_database(target: str, run_id: str, ready: threading.Event, stop: threading.Event) -> MonitorSummary:
+    """Sample who blocks whom until ``stop`` is set; ``ready`` is set when the watch has begun."""
     with engine_of(target, run_id).monitored() as monitor:
+        ready.set()
         stop.wait()
     return monitor.summary()
 
@@ -47,8 +49,9 @@ class TaskMonitor:
 @contextlib.contextmanager
 def monitoring(target: str, run_id: str) -> Iterator[TaskMonitor]:
     """Run the monitor for the length of the block; the flow's runner needs at least two workers."""
-    stop = threading.Event()
-    monitor = TaskMonitor(watch_database.submit(target, run_id, stop))
+    ready, stop = threading.Event(), threading.Event()
+    monitor = TaskMonitor(watch_database.submit(target, run_id, ready, stop))
+    ready.wait(READY_TIMEOUT_S)  # how it was before the migration is measured before the migration
     try:
         yield monitor
     finally:

@@ -22,6 +22,7 @@ from lockkeeper.config import Target
 from lockkeeper.engine import Engine
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import RunReport, StepState, utc_now
+from tasks.alerts import emit_alert
 from tasks.blocks import load_target
 from tasks.logs import CORE_LOGGER, RunLogHandler, keep_secrets_out_of_logs, run_logger
 from tasks.progress import ProgressBoard
@@ -62,7 +63,9 @@ def opened_run(target_name: str, operation: str) -> Iterator[Run]:
     def announce(step: str, message: str) -> None:
         run_logger(log).info("%s: %s", step, message)
 
-    run = Run(run_id, target, Engine(target, run_id, announce), board, _initiator(), _link())
+    engine = Engine(target, run_id, announce)
+    engine.on_alert, engine.link = emit_alert, _link()
+    run = Run(run_id, target, engine, board, _initiator(), engine.link)
     _open[target.name, run_id] = run.engine
     try:
         with _core_log(RunLogHandler(log)):

@@ -53,6 +53,7 @@ def play(
     )
     with showing_progress(session, f"{target.name}: starting") as progress, ending_in_order():
         engine = WatchedEngine(target, request.run_id, progress, session)
+        engine.link = request.link
         if approving is not None:
             request = dataclasses.replace(request, answered=engine.answered(approving.key, approving))
         try:

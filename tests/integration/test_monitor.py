@@ -6,8 +6,10 @@ import threading
 import time
 
 from lockkeeper.errors import LockTimeoutError
-from lockkeeper.monitor import DatabaseMonitor, watching
+from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.postgres.connection import connect, execute, fetch_value
+
+FAST = {"monitor_interval_s": 0.02}
 
 
 def wait_until(condition, timeout_s: float = 10) -> None:
@@ -27,8 +29,8 @@ def blocked_reader(url) -> threading.Thread:
     return thread
 
 
-def test_sessions_that_the_migration_blocks_are_counted(database) -> None:
-    monitor = DatabaseMonitor(database, "r1", 0.02)
+def test_sessions_that_the_migration_blocks_are_counted(database, make_target) -> None:
+    monitor = DatabaseMonitor(make_target(database, policies=FAST), "r1")
     with connect(database, "migrate", run_id="r1", autocommit=False) as migration:
         execute(migration, "CREATE TABLE t (id int)")
         migration.commit()
@@ -46,9 +48,9 @@ def test_sessions_that_the_migration_blocks_are_counted(database) -> None:
     assert summary.size_after_bytes is not None
 
 
-def test_the_idle_transaction_that_the_migration_waits_for_is_named(database) -> None:
+def test_the_idle_transaction_that_the_migration_waits_for_is_named(database, make_target) -> None:
     told: list[str] = []
-    monitor = DatabaseMonitor(database, "r2", 0.02, on_change=told.append)
+    monitor = DatabaseMonitor(make_target(database, policies=FAST), "r2", told.append)
     with connect(database, "setup") as setup:
         execute(setup, "CREATE TABLE t (id int)")
     with connect(database, "forgotten", autocommit=False) as idle, watching(monitor):
@@ -64,8 +66,8 @@ def test_the_idle_transaction_that_the_migration_waits_for_is_named(database) ->
     assert "idle in transaction" in monitor.summary().blockers[0]
 
 
-def test_a_database_that_cannot_be_watched_is_said_and_fails_nothing(database) -> None:
-    monitor = DatabaseMonitor(database.set(password="wrong"), "r3", 0.02)
+def test_a_database_that_cannot_be_watched_is_said_and_fails_nothing(database, make_target) -> None:
+    monitor = DatabaseMonitor(make_target(database.set(password="wrong"), policies=FAST), "r3")
     with watching(monitor):
         wait_until(lambda: monitor.summary().failed_samples > 0)
     assert monitor.summary().samples == 0

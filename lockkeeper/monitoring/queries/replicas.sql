@@ -1,0 +1,9 @@
+-- Physical and logical receivers: how far each is behind, in bytes and seconds.
+SELECT
+    COALESCE(NULLIF(r.application_name, ''), r.client_addr::text, r.pid::text),
+    COALESCE(r.state, ''),
+    pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), r.replay_lsn)::bigint,
+    COALESCE(EXTRACT(EPOCH FROM r.replay_lag), 0)::float8
+FROM pg_catalog.pg_stat_replication AS r
+WHERE r.state <> 'backup'
+ORDER BY 1

@@ -1,0 +1,194 @@
+"""Reads how a database is: who does what and who waits for whom, then how database and server are.
+
+Reads the catalogue and statistics only, with a statement and a lock time-out on its own session, and needs no
+more than the role ``pg_monitor``. What cannot be read is named in the reading, never taken for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from lockkeeper.errors import ConnectionLostError, DatabaseError
+from lockkeeper.models import utc_now
+from lockkeeper.monitoring.readings import (
+    Activity,
+    Command,
+    DatabaseVitals,
+    Replica,
+    Session,
+    Slot,
+    TableVitals,
+    Vitals,
+    Wait,
+    outline,
+)
+from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all, fetch_one, fetch_value
+
+PACKAGE = "lockkeeper.monitoring"
+STATEMENT_TIMEOUT_MS = 2000
+LOCK_TIMEOUT_MS = 200
+SESSIONS_SHOWN, TABLES_SHOWN = 50, 20
+AT_LEAST_S = 0.2
+"""Transactions younger than this are nobody's concern."""
+
+
+@lru_cache(maxsize=64)
+def versioned_query(name: str, major: int) -> str:
+    """Return ``queries/<name>_<since>.sql`` with the highest ``since`` up to ``major``, or ``<name>.sql``."""
+    folder = resources.files(PACKAGE).joinpath("queries")
+    known = [file.name.removesuffix(".sql").rpartition("_") for file in folder.iterdir()]
+    since = [int(suffix) for stem, _, suffix in known if stem == name and suffix.isdigit()]
+    fitting = max((version for version in since if version <= major), default=None)
+    file_name = f"{name}.sql" if fitting is None else f"{name}_{fitting}.sql"
+    return folder.joinpath(file_name).read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def sampling(
+    url: URL, role: str = "monitor", run_id: str | None = None, *, statement_timeout_ms: int | None = None
+) -> Iterator[Sampler]:
+    """Open a sampler with a read-only session of its own; raises ConnectionLostError."""
+    timeout_ms = statement_timeout_ms or STATEMENT_TIMEOUT_MS
+    with connect(
+        url, role, run_id=run_id, lock_timeout_ms=LOCK_TIMEOUT_MS, statement_timeout_ms=timeout_ms
+    ) as connection:
+        # A plan that is compiled, or made for parallel workers, would cost more than the reading itself.
+        execute(connection, "SET jit = off")
+        execute(connection, "SET max_parallel_workers_per_gather = 0")
+        execute(connection, "SET default_transaction_read_only = on")
+        yield Sampler(connection)
+
+
+class Sampler:
+    """Takes readings through one connection; remembers commands from look to look, for their ETA."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._major = int(fetch_value(connection, "SHOW server_version_num")) // 10000
+        self._commands: dict[tuple[int, str], tuple[datetime, Command]] = {}
+
+    def _rows(self, name: str, parameters: Any = None) -> list[Any]:
+        return fetch_all(self.connection, versioned_query(name, self._major), parameters)
+
+    def activity(self, at: datetime | None = None) -> Activity:
+        """Read sessions and waits; the lock table is read only when somebody waits."""
+        connections, active, idle, waiting, hidden, limit = self._rows("activity")[0]
+        values = {"at_least_s": AT_LEAST_S, "limit": SESSIONS_SHOWN}
+        sessions = [_session(*row) for row in self._rows("sessions", values)]
+        waits = [_wait(row) for row in self._rows("waits")] if waiting else []
+        return Activity(
+            at or utc_now(), connections, active, idle, hidden, limit, tuple(sessions), tuple(waits)
+        )
+
+    def vitals(self, at: datetime | None = None) -> Vitals:
+        """Read everything else, group by group; one that fails is named in ``unseen``.
+
+        Raises:
+            ConnectionLostError: the session is gone.
+        """
+        vitals = Vitals(at or utc_now())
+        groups: dict[str, Callable[[Vitals], Vitals]] = {
+            "database": self._database,
+            "tables": self._tables,
+            "replication": self._replication,
+            "WAL": self._wal,
+            "sequences": self._sequences,
+            "locks": self._locks,
+            "commands": self._progress,
+            "disk": self._disk,
+        }
+        for name, read in groups.items():
+            try:
+                vitals = read(vitals)
+            except ConnectionLostError:
+                raise
+            except DatabaseError as error:
+                vitals = replace(vitals, unseen={**vitals.unseen, name: str(error).splitlines()[0]})
+        return vitals
+
+    def _database(self, vitals: Vitals) -> Vitals:
+        database = DatabaseVitals(*self._rows("database")[0])
+        return replace(vitals, database=replace(database, invalid_indexes=tuple(database.invalid_indexes)))
+
+    def _tables(self, vitals: Vitals) -> Vitals:
+        rows = self._rows("tables", {"limit": TABLES_SHOWN})
+        return replace(vitals, tables=tuple(TableVitals(*row) for row in rows))
+
+    def _replication(self, vitals: Vitals) -> Vitals:
+        if vitals.database is not None and vitals.database.in_recovery:
+            return vitals
+        replicas = tuple(Replica(*row) for row in self._rows("replicas"))
+        return replace(vitals, replicas=replicas, slots=tuple(Slot(*row) for row in self._rows("slots")))
+
+    def _wal(self, vitals: Vitals) -> Vitals:
+        if vitals.database is not None and vitals.database.in_recovery:
+            return vitals
+        written, timed, requested = self._rows("wal")[0]
+        return replace(vitals, wal_bytes=written, checkpoints_timed=timed, checkpoints_requested=requested)
+
+    def _sequences(self, vitals: Vitals) -> Vitals:
+        return replace(vitals, sequences=tuple((name, used) for name, used in self._rows("sequences")))
+
+    def _locks(self, vitals: Vitals) -> Vitals:
+        locks, slots = self._rows("lock_table")[0]
+        return replace(vitals, locks=locks, lock_slots=slots)
+
+    def _progress(self, vitals: Vitals) -> Vitals:
+        return replace(vitals, commands=tuple(self.commands(vitals.at)))
+
+    def commands(self, at: datetime) -> list[Command]:
+        """Read the long commands, with the time that each will still take at its rate so far."""
+        found = [Command(*row) for row in self._rows("progress")]
+        known = self._commands
+        self._commands = {}
+        timed = []
+        for command in found:
+            key = (command.pid, command.phase)
+            since, first = known.get(key, (at, command))
+            self._commands[key] = (since, first)
+            seconds = (at - since).total_seconds()
+            rate = (command.done - first.done) / seconds if seconds > 0 else 0.0
+            eta_s = (command.total - command.done) / rate if rate > 0 and command.total > 0 else None
+            timed.append(replace(command, eta_s=eta_s))
+        return timed
+
+    def _disk(self, vitals: Vitals) -> Vitals:
+        """Measure the disk of the data directory, when the server is on this machine."""
+        rows = self._rows("data_directory")
+        local = fetch_one(self.connection, "SELECT pg_catalog.inet_server_addr() IS NULL")[0] or _is_local(
+            self.connection
+        )
+        if not rows or not local:
+            return vitals
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(rows[0][0])
+            return replace(vitals, disk_free_share=disk.f_bavail / max(1, disk.f_blocks))
+        return vitals
+
+
+def _is_local(connection: Connection) -> bool:
+    parameters = connection.get_dsn_parameters()
+    return parameters.get("host", "") in ("127.0.0.1", "::1", "localhost")
+
+
+def _session(*row: Any) -> Session:
+    session = Session(*row)
+    return replace(session, statement=outline(session.statement))
+
+
+def _wait(row: Any) -> Wait:
+    wait = Wait(*row)
+    return replace(
+        wait,
+        waiter_statement=outline(wait.waiter_statement),
+        blocker_statement=outline(wait.blocker_statement),
+    )
