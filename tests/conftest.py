@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import URL
+from webhook_receiver import Receiver
 
 from lockkeeper.errors import ConnectionLostError
 from lockkeeper.local.postgres_server import EmbeddedPostgres, available_bin_dirs, temporary_postgres
@@ -94,3 +96,21 @@ def s3(server_folder: Path) -> Iterator[EmbeddedS3]:
     """A running S3 server; make a bucket of your own with ``s3.settings("my-bucket")``."""
     with temporary_s3(server_folder) as server:
         yield server
+
+
+@pytest.fixture
+def webhook() -> Iterator[Callable[..., Receiver]]:
+    """Return a function: HTTP statuses in turn -> a webhook of Slack's kind on the loopback address."""
+    started: list[Receiver] = []
+
+    def start(*statuses: int) -> Receiver:
+        receiver = Receiver(list(statuses))
+        threading.Thread(target=receiver.serve_forever, args=(0.01,), daemon=True).start()
+        started.append(receiver)
+        return receiver
+
+    yield start
+    for receiver in started:
+        receiver.closing.set()
+        receiver.shutdown()
+        receiver.server_close()
