@@ -211,7 +211,6 @@ class Policies(_Settings):
         default_factory=dict,
         description="Limits of alerts that differ from the usual, e.g. long-query=300,dead-rows=inf.",
     )
-    samples_days: int = Field(default=30, ge=1, description="Samples in the storage are kept so long.")
     model_differences: Literal["ignore", "warn", "fail"] = Field(
         default="warn",
         description="What differences from the models mean, after a migration to head.",

@@ -138,11 +138,12 @@ class TargetEntry(_Entry):
     maintenance_database: str = "postgres"
     client_bin_dir: Path | None = None
     slack_webhook_url_env: str | None = None
+    alert_webhook_url_env: str | None = None
     alembic: AlembicEntry | None = None
     storage: StorageEntry
     policies: dict[str, Any] = Field(default_factory=dict, description="Only what differs from defaults.")
 
-    @field_validator("database_url_env", "scratch_url_env", "slack_webhook_url_env")
+    @field_validator("database_url_env", "scratch_url_env", "slack_webhook_url_env", "alert_webhook_url_env")
     @classmethod
     def _is_variable(cls, name: str | None) -> str | None:
         return _variable(name)
@@ -363,6 +364,9 @@ def resolve(
         "client_bin_dir": entry.client_bin_dir,
         "slack_webhook_url": _optional_secret(
             entry.slack_webhook_url_env, "the Slack webhook", "https://hooks.slack.com/services/...", environ
+        ),
+        "alert_webhook_url": _optional_secret(
+            entry.alert_webhook_url_env, "the webhook for alerts", "https://...", environ
         ),
     }
     try:

@@ -41,7 +41,15 @@ AlembicProject: type[BaseModel] = create_model(
     },
 )
 
-_OPTIONAL_FIELDS = ("alembic", "storage", "storage_folder", "slack", "scratch_url", "client_bin_dir")
+_OPTIONAL_FIELDS = (
+    "alembic",
+    "storage",
+    "storage_folder",
+    "slack",
+    "scratch_url",
+    "client_bin_dir",
+    "alert_webhook_url",
+)
 
 
 class MigrationTarget(Block):
@@ -103,6 +111,11 @@ class MigrationTarget(Block):
         title="Slack channel",
         description="Gets one message for each outcome. Without it, outcomes stand in log and artifact only.",
     )
+    alert_webhook_url: SecretStr | None = Field(
+        default=None,
+        title="Alert webhook",
+        description="Gets every alert as JSON, when it fires and when it is over.",
+    )
     scratch_url: SecretStr | None = Field(
         default=None,
         title="Scratch server URL",
@@ -152,6 +165,7 @@ class MigrationTarget(Block):
                 maintenance_database=self.maintenance_database,
                 client_bin_dir=Path(self.client_bin_dir) if self.client_bin_dir else None,
                 slack_webhook_url=self.slack.url if self.slack else None,
+                alert_webhook_url=self.alert_webhook_url,
                 policies=self.policies,
             )
         except ValidationError as error:

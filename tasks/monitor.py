@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from prefect.futures import PrefectFuture
 
 from lockkeeper.models import MonitorSummary
+from lockkeeper.monitoring.scheduled import LookReport, look_once
+from tasks.alerts import emit_alert
 from tasks.policies import once
 from tasks.runs import engine_of
 
@@ -23,6 +25,13 @@ def watch_database(target: str, run_id: str, ready: threading.Event, stop: threa
         ready.set()
         stop.wait()
     return monitor.summary()
+
+
+@once(name="look")
+def look_at_database(target: str, run_id: str) -> LookReport:
+    """Look once, tell what begins and what is over, remember it for the next look."""
+    engine = engine_of(target, run_id)
+    return look_once(engine.target, listener=emit_alert, link=engine.link)
 
 
 class TaskMonitor:

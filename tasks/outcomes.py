@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from lockkeeper.errors import LockkeeperError, RefusedError
 from lockkeeper.models import Outcome, RunReport
+from lockkeeper.monitoring.scheduled import LookReport, describe
 from lockkeeper.proving import MigrationTestReport
 from lockkeeper.proving.reports import OUTCOMES, summary
 from lockkeeper.redaction import redact
@@ -42,6 +43,15 @@ def refused_state(error: RefusedError) -> State[Any]:
     return Failed(name=_NAMES[Outcome.REFUSED], message=redact(str(error)))
 
 
+def looked_state(report: LookReport) -> State[Any]:
+    """Return the last state of a look: Failed when it could not be taken, or not all could be told."""
+    lines = [describe(report), *report.open_incidents, *report.undelivered]
+    message = redact("\n".join(lines))
+    if report.problem is not None:
+        return Failed(name="CouldNotCheck", message=message)
+    return Failed(name="Undelivered", message=message) if report.undelivered else Completed(message=message)
+
+
 def tested_state(report: MigrationTestReport) -> State[Any]:
     """Return the last state of a migration test: only what is proven completes."""
     if report.exit_code == 0:
@@ -51,5 +61,5 @@ def tested_state(report: MigrationTestReport) -> State[Any]:
 
 
 def untested_state(error: LockkeeperError) -> State[Any]:
-    """Return the last state of a migration test that could not even begin."""
+    """Return the last state of a migration test, or a look, that could not even begin."""
     return Failed(name="CouldNotCheck", message=redact(str(error)))

@@ -16,6 +16,7 @@ import typer
 
 from lockkeeper import __version__
 from lockkeeper.cli import (
+    alerts,
     approvals,
     backups,
     drill,
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.add_typer(targets.app, name="target")
 app.add_typer(rename.app, name="rename")
+app.add_typer(alerts.app, name="alert")
 for _command in (
     migrations.migrate, migrations.plan, lint.lint, status.status,
     approvals.approve, approvals.reject, approvals.abort,
@@ -111,7 +113,7 @@ def run(argv: Sequence[str]) -> int:
 def _command_line() -> Any:
     """Return what typer makes of ``app``: an object of click, or of a copy of click that typer carries."""
     command: Any = typer.main.get_command(app)
-    for group in (command, command.commands["target"], command.commands["rename"]):
+    for group in (command, *(command.commands[name] for name in ("target", "rename", "alert"))):
         group.rich_markup_mode = None  # rich's panels cost half a second; only the commands have them
     return command
 

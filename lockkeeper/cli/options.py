@@ -95,6 +95,10 @@ class TargetOptions:
         str | None,
         _of_target("--slack-webhook-env", metavar="VAR", help="Variable with the Slack webhook to tell."),
     ] = None
+    alert_webhook_env: Annotated[
+        str | None,
+        _of_target("--alert-webhook-env", metavar="VAR", help="Variable with a webhook that takes alerts."),
+    ] = None
     python: Annotated[
         Path | None,
         _of_target("--python", metavar="FILE", help="The project's own interpreter. Default: this one."),

@@ -80,6 +80,7 @@ def entry_from_options(options: TargetOptions) -> TargetEntry:
         "database_url": options.database_url,
         "scratch_url_env": options.scratch_url_env,
         "slack_webhook_url_env": options.slack_webhook_env,
+        "alert_webhook_url_env": options.alert_webhook_env,
         "client_bin_dir": absolute(options.client_bin_dir),
         "maintenance_database": options.maintenance_database,
         "alembic": _alembic_values(options),

@@ -120,7 +120,12 @@ def _shown(entry: Any) -> dict[str, Any]:
 
 def _variables(entry: Any) -> list[str]:
     """Return the environment variables that this entry takes secrets from."""
-    names = [entry.database_url_env, entry.scratch_url_env, entry.slack_webhook_url_env]
+    names = [
+        entry.database_url_env,
+        entry.scratch_url_env,
+        entry.slack_webhook_url_env,
+        entry.alert_webhook_url_env,
+    ]
     names += entry.alembic.environment_from if entry.alembic else ()
     storage = entry.storage.model_dump()
     names += [storage.get("access_key_id_env"), storage.get("secret_access_key_env")]

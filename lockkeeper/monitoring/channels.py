@@ -14,12 +14,20 @@ from collections.abc import Callable, Sequence
 
 from lockkeeper.config import Target
 from lockkeeper.delivery import BUDGET_S, PATIENCE_S, Answer, post_json, post_to_webhook, try_until
+from lockkeeper.models import Fact
 from lockkeeper.monitoring.alert_notices import alert_notice
 from lockkeeper.monitoring.incidents import Alert
 from lockkeeper.redaction import redact
 
 logger = logging.getLogger(__name__)
 Post = Callable[[Alert], Answer]
+
+
+class Undelivered(Fact):
+    """An alert that one channel has not taken."""
+
+    channel: str
+    alert: Alert
 
 
 class Channel(threading.Thread):
@@ -76,10 +84,11 @@ class Channels:
         for channel in self._channels:
             channel.start()
 
-    def send(self, alert: Alert) -> None:
-        """Hand an alert to every channel; returns at once."""
+    def send(self, alert: Alert, only: str | None = None) -> None:
+        """Hand an alert to every channel, or to the one with that name; returns at once."""
         for channel in self._channels:
-            channel.send(alert)
+            if only is None or channel.channel == only:
+                channel.send(alert)
 
     def close(self, patience_s: float = PATIENCE_S) -> list[str]:
         """Wait at most ``patience_s`` for what is under way; returns what has not arrived yet, and why."""
@@ -96,10 +105,13 @@ class Channels:
             if channel.unsent
         ]
 
-    def undelivered(self) -> list[Alert]:
-        """Return the alerts that some channel has not taken, each once."""
-        unsent = [alert for channel in self._channels for alert in channel.unsent]
-        return list({(alert.key, alert.state): alert for alert in unsent}.values())
+    def undelivered(self) -> list[Undelivered]:
+        """Return what each channel has not taken, in order."""
+        return [
+            Undelivered(channel=channel.channel, alert=alert)
+            for channel in self._channels
+            for alert in channel.unsent
+        ]
 
 
 def open_channels(target: Target, listener: Callable[[Alert], None] | None = None) -> Channels:

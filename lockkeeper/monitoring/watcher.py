@@ -18,10 +18,9 @@ from lockkeeper.models import MonitorSummary, utc_now
 from lockkeeper.monitoring.budget import Enforcer, ImpactBudget, blocked_sessions
 from lockkeeper.monitoring.incidents import Alert, Judge
 from lockkeeper.monitoring.probe import LatencyProbe
-from lockkeeper.monitoring.readings import Command, Look, Vitals
+from lockkeeper.monitoring.readings import Look, Vitals
 from lockkeeper.monitoring.rules import BESIDE_A_MIGRATION, limits_of
 from lockkeeper.monitoring.sampler import Sampler, sampling
-from lockkeeper.monitoring.timeline import Timeline, point_of
 from lockkeeper.postgres.connection import application_name, fetch_all, named_query
 
 LONGEST_INTERVAL_S = 0.5
@@ -55,7 +54,6 @@ class DatabaseMonitor:
             run_id=run_id, link=link,
         )  # fmt: skip
         self.probe = LatencyProbe(target.url, policies.impact_probe_sql, run_id, self._interval_s)
-        self.timeline = Timeline()
         self.latest: Look | None = None
         self._stop = threading.Event()
         self._vitals: tuple[Vitals | None, Vitals | None] = (None, None)
@@ -121,7 +119,6 @@ class DatabaseMonitor:
                 if wait.blocker_pid not in self._blockers:
                     self._say(f"The migration waits for {wait.wants or 'a lock'}: {wait.blocker}")
                 self._blockers[wait.blocker_pid] = wait.blocker
-        self.timeline.add(point_of(look))
         self._tell(self._judge.judge(look))
 
     def _tell(self, alerts: list[Alert]) -> None:
@@ -134,12 +131,6 @@ class DatabaseMonitor:
         if now.database is not None:
             self._sizes.append(now.database.size_bytes)
         self._vitals = (now, self._vitals[0])
-
-    @property
-    def commands(self) -> tuple[Command, ...]:
-        """What PostgreSQL reports of long commands, as of the last vitals."""
-        vitals = self._vitals[0]
-        return vitals.commands if vitals else ()
 
     # -- what came of it ----------------------------------------------------------------------------------
 

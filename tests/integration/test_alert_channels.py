@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from lockkeeper.cli.main import run
 from lockkeeper.local.daemons import free_port
 from lockkeeper.monitoring import Alert, AlertState
 from lockkeeper.monitoring.channels import open_channels
@@ -56,7 +58,7 @@ def test_a_channel_that_does_not_take_an_alert_costs_a_second_at_most_and_is_rep
     assert time.monotonic() - started < PATIENCE_S + NOISE_S
     assert "Slack has not taken" in problem
     assert "canary" not in problem
-    assert [one.key for one in channels.undelivered()] == ["long-query"]
+    assert [(one.channel, one.alert.key) for one in channels.undelivered()] == [("Slack", "long-query")]
 
 
 def test_an_alert_that_was_refused_for_a_while_arrives_later(webhook, make_target) -> None:
@@ -78,3 +80,27 @@ def test_a_listener_that_raises_fails_nothing_else(webhook, make_target) -> None
     [problem] = channels.close(patience_s=10)
     assert "ConnectionError: no API" in problem
     assert len(other.received) == 1
+
+
+def test_the_test_alert_reaches_slack_and_the_webhook(webhook, tmp_path, monkeypatch) -> None:
+    slack, other = webhook(200), webhook(200)
+    assert fire(tmp_path, monkeypatch, slack.url, other.url) == 0
+    assert ["test-alert" in message["text"] for message in slack.received] == [True, True]
+    assert [message["state"] for message in other.received] == ["firing", "resolved"]
+
+
+def test_a_channel_that_does_not_take_the_test_alert_is_an_error(
+    webhook, tmp_path, monkeypatch, capsys
+) -> None:
+    assert fire(tmp_path, monkeypatch, webhook(404).url, webhook(200).url) == 1
+    assert "Slack has not taken" in capsys.readouterr().out
+
+
+def fire(folder: Path, monkeypatch: pytest.MonkeyPatch, slack: SecretStr, other: SecretStr) -> int:
+    """Run ``lockkeeper alert test`` for a target with these two channels."""
+    for name, value in {"SHOP_SLACK": slack, "SHOP_ALERTS": other}.items():
+        monkeypatch.setenv(name, value.get_secret_value())
+    monkeypatch.setenv("SHOP_URL", URL.render_as_string(hide_password=False))
+    target = ["--database-url-env", "SHOP_URL", "--storage", str(folder)]
+    channels = ["--slack-webhook-env", "SHOP_SLACK", "--alert-webhook-env", "SHOP_ALERTS"]
+    return run(["alert", "test", "shop", *target, *channels])

@@ -14,7 +14,6 @@ from lockkeeper.monitoring.budget import ImpactBudget, blocked_sessions
 from lockkeeper.monitoring.incidents import AlertState, IncidentBook, Judge
 from lockkeeper.monitoring.readings import Activity, Look, Wait, outline
 from lockkeeper.monitoring.rules import RULES, Measurement, Rule, limits_of
-from lockkeeper.monitoring.timeline import MOST_POINTS, Point, Timeline
 
 START = datetime(2026, 11, 26, 3, 0, tzinfo=timezone.utc)
 QUIET = Activity(START, connections=3, active=1, idle_in_transaction=0, hidden=0, max_connections=97)
@@ -158,8 +157,9 @@ def test_the_probes_latency_is_part_of_the_budget() -> None:
 
 
 def test_an_alert_reads_in_slack_without_markup_from_the_database() -> None:
-    judge = Judge("shop", [rule(advice="drop it")], {}, link="https://prefect.example/runs/1")
-    [fired] = judge.take_in(rule(), [Measurement(20, "session 7 (<!channel>, user x)")], START)
+    advised = rule(advice="drop it")
+    judge = Judge("shop", [advised], {}, link="https://prefect.example/runs/1")
+    [fired] = judge.take_in(advised, [Measurement(20, "session 7 (<!channel>, user x)")], START)
     notice = alert_notice(fired)
     assert "&lt;!channel&gt;" in notice.text
     texts = str(notice.blocks)
@@ -168,12 +168,3 @@ def test_an_alert_reads_in_slack_without_markup_from_the_database() -> None:
     [cleared] = judge.end(START + timedelta(seconds=65))
     assert "It is over after 1 min 05 s" in str(alert_notice(cleared).blocks)
     assert "What to do" not in str(alert_notice(cleared).blocks)
-
-
-def test_a_long_run_keeps_a_bounded_timeline_and_its_worst_moments() -> None:
-    timeline = Timeline()
-    for number in range(MOST_POINTS + 10):
-        at = START + timedelta(seconds=number)
-        timeline.add(Point(at=at, blocked=7 if number == 100 else 0, probe_ms=1.0))
-    assert len(timeline.points) <= MOST_POINTS
-    assert max(point.blocked for point in timeline.points) == 7

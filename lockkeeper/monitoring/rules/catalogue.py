@@ -54,7 +54,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "database-growth", "growth of the database, bytes an hour", 20 * GIB, server.database_growth,
-        for_s=ONE_LOOK_S, advice="Look at the largest tables: lockkeeper watch shows them.",
+        for_s=ONE_LOOK_S, advice="Look at the largest tables; table-growth names those that grow.",
     ),
     Rule(
         "table-growth", "growth of a table, bytes an hour", 20 * GIB, server.table_growth, for_s=ONE_LOOK_S,
