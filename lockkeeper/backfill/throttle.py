@@ -18,6 +18,7 @@ from lockkeeper.ops import catalog
 from lockkeeper.ops.session import Session
 
 PACKAGE = "lockkeeper.backfill"
+PAUSE_LOCK = (0x4C4D, 1)  # "LM", an advisory lock's two keys; 0x4C4B is the migration lock's
 METRIC_TIMEOUT_S = 2.0
 _MB = 1024 * 1024
 
@@ -91,6 +92,12 @@ class Throttle:
         return asdict(self)
 
 
+def pause_asked_query() -> str:
+    """Return the query that says whether anybody holds the advisory lock that asks backfills to pause."""
+    class_id, object_id = map(str, PAUSE_LOCK)
+    return catalog.named_query("pause_asked", PACKAGE, class_id=class_id, object_id=object_id)
+
+
 class Observation:
     """Looks at the server through a session of its own; ``reasons`` are those against going on now."""
 
@@ -105,7 +112,15 @@ class Observation:
 
     def reasons(self, limits: Throttle) -> tuple[str, ...]:
         """Return why the backfill should wait; a limit that cannot be measured is a reason too."""
-        checks = (self._lag, self._waiters, self._probe, self._wal_rate, self._dead_rows, self._metric)
+        checks = (
+            self._asked,
+            self._lag,
+            self._waiters,
+            self._probe,
+            self._wal_rate,
+            self._dead_rows,
+            self._metric,
+        )
         found = []
         for check in checks:
             try:
@@ -122,6 +137,10 @@ class Observation:
     def _number(self, sql: str) -> float:
         value = self._session.rows(sql)[0][0]
         return float(value or 0)
+
+    def _asked(self, _limits: Throttle) -> str | None:
+        asked = self._session.rows(pause_asked_query())[0][0]
+        return "the monitor asks for it: the impact budget is used up" if asked else None
 
     def _lag(self, limits: Throttle) -> str | None:
         if limits.max_replication_lag_mb is None:

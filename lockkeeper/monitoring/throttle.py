@@ -6,15 +6,8 @@ and no privilege, any number of sessions can ask at once, and a killed monitor t
 
 from __future__ import annotations
 
-from lockkeeper.postgres.connection import Connection, execute, fetch_value, named_query
-
-THROTTLE_CLASS, THROTTLE_OBJECT = 0x4C4D, 1  # "LM"; 0x4C4B is the migration lock's
-
-
-def is_asked(connection: Connection) -> bool:
-    """Whether a backfill of this database should pause now; for between two batches, takes no lock."""
-    values = {"class": THROTTLE_CLASS, "object": THROTTLE_OBJECT}
-    return bool(fetch_value(connection, named_query("throttle_asked", "lockkeeper.monitoring"), values))
+from lockkeeper.backfill.throttle import PAUSE_LOCK
+from lockkeeper.postgres.connection import Connection, execute
 
 
 class ThrottleRequest:
@@ -37,5 +30,4 @@ class ThrottleRequest:
             self.asked = False
 
     def _call(self, function: str) -> None:
-        keys = (THROTTLE_CLASS, THROTTLE_OBJECT)
-        execute(self._connection, f"SELECT pg_catalog.{function}(%s, %s)", keys)
+        execute(self._connection, f"SELECT pg_catalog.{function}(%s, %s)", PAUSE_LOCK)

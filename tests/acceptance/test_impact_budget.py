@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from lockkeeper.backfill.throttle import pause_asked_query
 from lockkeeper.engine import Engine
 from lockkeeper.models import Outcome
-from lockkeeper.monitoring import throttle
-from lockkeeper.postgres.connection import connect, execute, fetch_all
+from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 
 BUDGET_S = 1.0
 REACTION_S = 1.0
@@ -84,7 +84,7 @@ def test_a_crossed_budget_asks_backfills_to_pause_and_warns_but_ends_nothing(sho
     def ask() -> None:
         with connect(shop.url, "backfill") as connection:
             while not ended.wait(0.05):
-                asked.append(throttle.is_asked(connection))
+                asked.append(fetch_value(connection, pause_asked_query()))
 
     backfill = threading.Thread(target=ask)
     backfill.start()
@@ -96,7 +96,7 @@ def test_a_crossed_budget_asks_backfills_to_pause_and_warns_but_ends_nothing(sho
     assert report.monitor.throttled
     assert True in asked
     with connect(shop.url, "backfill") as connection:
-        assert not throttle.is_asked(connection)
+        assert not fetch_value(connection, pause_asked_query())
     assert report.monitor.cancelled is None
 
 
