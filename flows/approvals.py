@@ -11,6 +11,7 @@ A question that nobody answers in its time ends the run as Failed, with everythi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
@@ -26,6 +27,7 @@ from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import Approval, Decision, utc_now
 
 _RESUMED = "Resuming"
+_KEY = re.compile(r"[a-z0-9-]+")
 
 
 class ApprovalForm(RunInput):
@@ -53,9 +55,12 @@ def require_decision(key: str, description: str, timeout_s: float) -> Approval:
         timeout_s: how long to wait for an answer.
 
     Raises:
-        ConfigurationError: the run has no deployment, so it cannot be suspended.
+        ConfigurationError: the run has no deployment, or the key is none; the run is not suspended.
         prefect.exceptions.Pause: (a BaseException) the run is suspended now.
     """
+    # Prefect finds that out only when the run is suspended already, and has then no form to answer.
+    if not _KEY.fullmatch(key):
+        raise ConfigurationError(f"{key!r} cannot be a question's key: lower-case letters, digits, hyphens.")
     asked = asked_keys()
     attempts = _attempts(key)
     while (attempt := next(attempts)) in asked:

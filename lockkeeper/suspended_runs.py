@@ -79,7 +79,7 @@ def _suspended(run: Run) -> SuspendedRun:
 def _is_meant(run: Run, wanted: str) -> bool:
     by_id = len(wanted) >= SHORTEST_ID and str(run["id"]).startswith(wanted.lower())
     key = ((run.get("state") or {}).get("state_details") or {}).get("pause_key") or ""
-    by_run_id = len(wanted) >= SHORTEST_ID and key.endswith(wanted)
+    by_run_id = len(wanted) >= SHORTEST_ID and key.endswith(wanted.lower())
     return by_id or by_run_id or wanted in (run["name"], (run.get("parameters") or {}).get("target"))
 
 

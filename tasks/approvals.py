@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,14 +19,17 @@ KEYS = "approve-"
 """How the keys of a migration's questions begin; the rest is the id of the run that asks."""
 
 
+_RUN_ID = re.compile(r"(\d{8})t(\d{6})z")
+
+
 def question_key(report: RunReport) -> str:
-    """Return the key of the question that a run has ended with."""
-    return KEYS + report.run_id
+    """Return the key of the question that a run has ended with; Prefect takes no capitals there."""
+    return KEYS + report.run_id.lower()
 
 
 def run_that_asked(key: str) -> str:
-    """Return the id of the run that a key belongs to."""
-    return key.removeprefix(KEYS)
+    """Return the id of the run that a key belongs to, as the journal has it."""
+    return _RUN_ID.sub(r"\1T\2Z", key.removeprefix(KEYS))
 
 
 def question(report: RunReport) -> str:

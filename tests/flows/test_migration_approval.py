@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
+from prefect.client.schemas.objects import FlowRunInput
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Failed
 
@@ -10,12 +13,12 @@ from flows.approval_expiry import approval_expiry
 from flows.production_migration import production_migration
 from lockkeeper.approval import find_answered
 from lockkeeper.errors import RefusedError
-from lockkeeper.models import Approval, Decision, utc_now
+from lockkeeper.models import Approval, Decision, RunReport, utc_now
 from lockkeeper.postgres.locks import migration_lock
 from lockkeeper.prefect_api import PrefectApi
 from lockkeeper.storage import open_storage
 from lockkeeper.suspended_runs import answer, find_suspended
-from tasks.approvals import run_that_asked
+from tasks.approvals import question_key, run_that_asked
 from tasks.blocks import load_target
 from tests.flows.observing import leftovers, play, report_of, reports, work
 
@@ -126,6 +129,16 @@ def test_a_script_that_cannot_be_suspended_says_how_to_approve(guarded, api) -> 
     assert f"lockkeeper migrate {guarded.name} --approve " in str(state.message)
     assert "over the budget of 0 ms" in report_of(api, state)
     assert guarded.columns() == ["balance", "email", "id"]
+
+
+def test_a_key_leads_back_to_the_run_that_asked_and_is_one_that_prefect_takes() -> None:
+    report = RunReport(
+        run_id="20261126T121347Z-297f1092", operation="migrate", target="shop", database="shop",
+        started_at=utc_now(),
+    )  # fmt: skip
+    key = question_key(report)
+    assert FlowRunInput(flow_run_id=uuid4(), key=f"suspended-{key}-schema", value="x").key.endswith("-schema")
+    assert run_that_asked(key) == report.run_id
 
 
 def test_nobody_to_answer_is_said_with_those_who_wait(prefect_api) -> None:
