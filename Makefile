@@ -14,7 +14,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.10 python3; do \
 	if $$name -c "$(FITS)" >/dev/null 2>&1; then echo $$name; break; fi; done)
 
-.PHONY: help setup test browser lint unit migration-test demo demo-stop lock bench clean
+.PHONY: help setup test load browser lint unit migration-test demo demo-stop lock bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ $(STAMP): $(LOCK) pyproject.toml
 
 test: lint browser ## Everything that CI checks: style, types, import rules, tests with coverage
 	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(TEST_ARGS)
+
+load: $(STAMP) ## The tests beside an application at full speed, one after the other (10 minutes)
+	$(BIN)/pytest -m load tests/acceptance $(TEST_ARGS)
 
 browser: ## Chromium for the tests of the UI, where it can be installed
 	@./.ci/browser

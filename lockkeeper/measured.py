@@ -108,14 +108,16 @@ class Risk(Fact):
         """The longest time that others would have to wait for one lock."""
         return max((one.held_s or 0.0 for one in self.findings if one.kind is Danger.BLOCKS), default=0.0)
 
-    def worse_than(self, approved: Risk, tolerance: float = 1.5) -> list[str]:
+    def worse_than(self, approved: Risk, tolerance: float = 1.5, noise_s: float = 0.25) -> list[str]:
         """Say what somebody who has approved the other risk has not approved; [] when nothing.
 
-        The same lock held a little longer is no new risk: two rehearsals never take the same time.
+        The same lock held a little longer is no new risk: two rehearsals never take the same time, and of
+        a lock that is held for milliseconds nearly all is noise.
         """
         known: Mapping[tuple[str, str, str], RiskFinding] = {one.key: one for one in approved.counting}
         return [
             one.message
             for one in self.counting
-            if one.key not in known or (one.held_s or 0.0) > tolerance * (known[one.key].held_s or 0.0)
+            if one.key not in known
+            or (one.held_s or 0.0) > tolerance * (known[one.key].held_s or 0.0) + noise_s
         ]

@@ -22,6 +22,8 @@ from lockkeeper.postgres.connection import connect, execute, fetch_all
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from tests.acceptance.app.processes import Application, application, fill_shop
 
+pytestmark = pytest.mark.load
+
 LOCKKEEPER = str(Path(sys.executable).with_name("lockkeeper"))
 ROWS = 2_000
 COLUMN = ("shop", "products", "description", "description_new")

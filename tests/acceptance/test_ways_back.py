@@ -23,6 +23,8 @@ from tests.acceptance.journal_writers import judge, prepare, wait_for_commits, w
 from tests.acceptance.test_kills import command, running_step
 from tests.acceptance.test_zero_loss import OUR_OBJECTS
 
+pytestmark = pytest.mark.load
+
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 LOSE_NOTES = 'op.execute("ALTER TABLE entries DROP COLUMN note")'
 IRREVERSIBLE = "raise NotImplementedError('no way back')"

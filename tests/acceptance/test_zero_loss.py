@@ -13,6 +13,8 @@ from lockkeeper.models import Outcome, RunReport, WarmCopy
 from lockkeeper.postgres.connection import connect, fetch_all, fetch_value
 from tests.acceptance.journal_writers import BAD_MIGRATIONS, judge, prepare, wait_for_commits, writing
 
+pytestmark = pytest.mark.load
+
 MAJORS = [major for major in (15, 16, 18) if major in available_bin_dirs()]
 WAYS = ["warm", "cold"]
 COMBINATIONS = [

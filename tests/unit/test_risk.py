@@ -174,12 +174,13 @@ def changes(plan: MigrationPlan, now: MigrationPlan, approved: Risk, risk: Risk)
 def test_an_approval_covers_the_same_plan_with_about_the_same_risk(plan) -> None:
     assert changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=5.9))) == []
     assert changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=0.1))) == []
+    assert changes(plan, plan, verdict(hold(held_s=0.02)), verdict(hold(held_s=0.2))) == []
 
 
 def test_an_approval_does_not_cover_what_became_worse(plan) -> None:
-    longer = changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=6.1)))
+    longer = changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=6.3)))
     assert longer == [
-        "worse than what was approved: ACCESS EXCLUSIVE on public.users for 6.1 s (1,200,000 rows): "
+        "worse than what was approved: ACCESS EXCLUSIVE on public.users for 6.3 s (1,200,000 rows): "
         "reads and writes wait, over the budget of 500 ms"
     ]
     assert changes(plan, plan, verdict(hold()), verdict(hold(), lint=linted("drop-column")))
