@@ -255,7 +255,6 @@ def test_a_second_migration_is_refused_with_the_holder_of_the_lock(untouched: Sh
     assert "lockkeeper:lock:first" in document["error"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
 def test_over_the_budget_nobody_is_there_to_ask_so_the_command_that_approves_is_told(
     make_shop: Callable[[], Shop],
 ) -> None:
@@ -279,6 +278,7 @@ def test_over_the_budget_nobody_is_there_to_ask_so_the_command_that_approves_is_
     assert (lost.returncode, "Set PREFECT_API_URL" in lost.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
 def test_an_interrupted_migration_recovers_before_it_ends(
     make_shop: Callable[[], Shop], number: signal.Signals
 ) -> None:
