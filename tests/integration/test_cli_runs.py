@@ -239,7 +239,8 @@ def test_a_wrong_password_is_refused_and_not_printed(untouched: Shop) -> None:
 
 def test_check_shows_every_check_and_refuses_for_one(untouched: Shop) -> None:
     (untouched.folder / "a-file").touch()
-    described = [*untouched.described()[:-1], str(untouched.folder / "a-file" / "backups")]
+    described = list(untouched.described())
+    described[described.index("--storage") + 1] = str(untouched.folder / "a-file" / "backups")
     document = untouched.document("target", "check", "--revision", "good1", *described)
     assert document["exit_code"] == 2
     states = {check["name"]: check["state"] for check in document["checks"]}
