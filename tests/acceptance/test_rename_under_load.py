@@ -1,7 +1,7 @@
 """Old and new versions of the application and plain SQL write while a column is renamed from a shell.
 
 Judged by the application's own journals (tests/acceptance/app): no statement failed, no write was lost, none
-was mixed up, none was read wrong. The long form is ``python -m benchmarks.rename_benchmark``.
+was mixed up, none was read wrong.
 """
 
 from __future__ import annotations
