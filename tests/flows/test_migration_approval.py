@@ -22,7 +22,8 @@ from tasks.approvals import question_key, run_that_asked
 from tasks.blocks import load_target
 from tests.flows.observing import leftovers, play, report_of, reports, work
 
-ADD_STATUS = 'op.execute("ALTER TABLE users ADD COLUMN status text")'
+# Held for a second: of a lock held for milliseconds a busy machine makes one that nobody has approved.
+ADD_STATUS = 'op.execute("ALTER TABLE users ADD COLUMN status text")\nop.execute("SELECT pg_sleep(1)")'
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
 POLICIES = {"lock_timeout_ms": 200, "approval": "over-budget", "max_block_ms": 0, "approval_timeout_s": 3600}
 
