@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,10 @@ from typing_extensions import Self
 
 from lockkeeper.errors import ConfigurationError, LockkeeperError
 from lockkeeper.redaction import redact, register_secret
+
+
+_UNAVAILABLE = 503  # a busy server (SQLite's lock, mostly) has done nothing of what was asked
+_ATTEMPTS, _PAUSE_S = 5, 1.0
 
 
 class PrefectApiError(LockkeeperError):
@@ -58,11 +63,23 @@ class PrefectApi:
         return cls(url, f"Basic {basic}" if basic else None)
 
     def request(self, method: str, path: str, body: object = None, *, timeout_s: float = 30) -> Any:
-        """Ask the API and return its answer.
+        """Ask the API and return its answer; a server that says it is unavailable is asked again.
 
         Raises:
             PrefectApiError: no answer, or a status of 400 and above (in the message).
         """
+        for _ in range(_ATTEMPTS - 1):
+            status, text = self._ask(method, path, body, timeout_s)
+            if status != _UNAVAILABLE:
+                break
+            time.sleep(_PAUSE_S)
+        else:
+            status, text = self._ask(method, path, body, timeout_s)
+        if status >= 400:
+            raise PrefectApiError(f"Prefect refused {method} {path} ({status}): {redact(text[:2000])}")
+        return json.loads(text) if text else None
+
+    def _ask(self, method: str, path: str, body: object, timeout_s: float) -> tuple[int, str]:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(str(self._parts.hostname), self._parts.port, timeout=timeout_s)
         headers = {"Content-Type": "application/json"}
@@ -77,7 +94,4 @@ class PrefectApi:
             raise PrefectApiError(f"Prefect at {self.url} does not answer: {error}") from error
         finally:
             connection.close()
-        if response.status >= 400:
-            told = redact(text[:2000])
-            raise PrefectApiError(f"Prefect refused {method} {path} ({response.status}): {told}")
-        return json.loads(text) if text else None
+        return response.status, text
