@@ -16,7 +16,6 @@ from typing_extensions import Self
 from lockkeeper.errors import ConfigurationError, LockkeeperError
 from lockkeeper.redaction import redact, register_secret
 
-
 _UNAVAILABLE = 503  # a busy server (SQLite's lock, mostly) has done nothing of what was asked
 _ATTEMPTS, _PAUSE_S = 5, 1.0
 
