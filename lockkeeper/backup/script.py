@@ -39,28 +39,49 @@ class Statement(NamedTuple):
 
 
 class _Buffer:
-    """The script from where it has been read to."""
+    """The script from where it has been read to.
+
+    What was read stays where it is until the next chunk comes: a chunk can be a hundred pieces long, and
+    moving the rest down after each of them would cost more than all the rest.
+    """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self.data = b""
+        self._data = b""
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._data) - self._at
 
     def fill(self) -> bool:
         """Append the next chunk; False at the end."""
         chunk = next(self._chunks, None)
-        self.data += chunk or b""
+        if chunk:
+            self._data, self._at = self._data[self._at :] + chunk, 0
         return chunk is not None
 
+    def startswith(self, text: bytes) -> bool:
+        return self._data.startswith(text, self._at)
+
+    def find(self, text: bytes, within: int) -> int:
+        """Return where ``text`` is wholly within the next ``within`` bytes, or -1."""
+        return max(self._data.find(text, self._at, self._at + within) - self._at, -1)
+
+    def rfind(self, text: bytes, within: int) -> int:
+        """Return where ``text`` is for the last time within the next ``within`` bytes, or -1."""
+        return max(self._data.rfind(text, self._at, self._at + within) - self._at, -1)
+
     def take(self, length: int) -> bytes:
-        taken, self.data = self.data[:length], self.data[length:]
+        taken = self._data[self._at : self._at + length]
+        self._at += len(taken)
         return taken
 
     def line(self) -> bytes:
         """Take one line with its end; empty at the end of the script."""
-        while b"\n" not in self.data:
+        while (end := self.find(b"\n", len(self))) < 0:
             if not self.fill():
-                return self.take(len(self.data))
-        return self.take(self.data.index(b"\n") + 1)
+                return self.take(len(self))
+        return self.take(end + 1)
 
 
 def script_parts(chunks: Iterable[bytes]) -> Iterator[Rows | Setting | Statement]:
@@ -91,17 +112,14 @@ def script_parts(chunks: Iterable[bytes]) -> Iterator[Rows | Setting | Statement
 
 def _rows(buffer: _Buffer) -> Iterator[bytes]:
     """Yield a table's rows and take the line that ends them."""
-    while not buffer.data.startswith(_END_OF_ROWS):
-        end = buffer.data.find(b"\n" + _END_OF_ROWS) + 1  # where the last row ends, if it is here
-        if end or len(buffer.data) >= PIECE_BYTES:
-            length = min(end, PIECE_BYTES) if end else PIECE_BYTES
-            whole = buffer.data.rfind(b"\n", 0, length) + 1
-            if whole:
-                yield buffer.take(whole)
-                continue
-            if end:
-                yield buffer.take(buffer.data.index(b"\n") + 1)
-                continue
-        if not buffer.fill():
+    while not buffer.startswith(_END_OF_ROWS):
+        # looked for from the first row's end on, and far enough to see an end that begins in this piece
+        end = buffer.find(b"\n" + _END_OF_ROWS, PIECE_BYTES + len(_END_OF_ROWS)) + 1
+        whole = end or buffer.rfind(b"\n", PIECE_BYTES) + 1
+        if whole and (end or len(buffer) >= PIECE_BYTES):
+            yield buffer.take(whole)
+        elif not whole and (longer := buffer.find(b"\n", len(buffer)) + 1):
+            yield buffer.take(longer)
+        elif not buffer.fill():
             raise BackupError("pg_dump's script ends among a table's rows.")
     buffer.take(len(_END_OF_ROWS))
