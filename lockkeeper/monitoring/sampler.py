@@ -39,6 +39,8 @@ LOCK_TIMEOUT_MS = 200
 SESSIONS_SHOWN, TABLES_SHOWN = 50, 20
 AT_LEAST_S = 0.2
 """Transactions younger than this are nobody's concern."""
+PG_MONITOR = "GRANT pg_monitor TO <the target's user>"
+READ_SEQUENCES = "GRANT SELECT ON ALL SEQUENCES IN SCHEMA <schema> TO <the target's user>"
 
 
 @lru_cache(maxsize=64)
@@ -126,8 +128,12 @@ class Sampler:
     def _replication(self, vitals: Vitals) -> Vitals:
         if vitals.database is not None and vitals.database.in_recovery:
             return vitals
-        replicas = tuple(Replica(*row) for row in self._rows("replicas"))
-        return replace(vitals, replicas=replicas, slots=tuple(Slot(*row) for row in self._rows("slots")))
+        rows = self._rows("replicas")
+        replicas = tuple(Replica(*row) for row in rows if row[1] is not None)
+        slots = tuple(Slot(*row) for row in self._rows("slots"))
+        seen = replace(vitals, replicas=replicas, slots=slots)
+        hidden = len(rows) - len(replicas)
+        return _could_not_see(seen, "replication", f"{hidden} replicas", PG_MONITOR) if hidden else seen
 
     def _wal(self, vitals: Vitals) -> Vitals:
         if vitals.database is not None and vitals.database.in_recovery:
@@ -136,24 +142,35 @@ class Sampler:
         return replace(vitals, wal_bytes=written, checkpoints_timed=timed, checkpoints_requested=requested)
 
     def _sequences(self, vitals: Vitals) -> Vitals:
-        return replace(vitals, sequences=tuple((name, used) for name, used in self._rows("sequences")))
+        rows = self._rows("sequences")
+        hidden = rows[0][2]
+        seen = replace(vitals, sequences=tuple((name, used) for name, used, _ in rows if name is not None))
+        return _could_not_see(seen, "sequences", f"{hidden} sequences", READ_SEQUENCES) if hidden else seen
 
     def _locks(self, vitals: Vitals) -> Vitals:
         locks, slots = self._rows("lock_table")[0]
         return replace(vitals, locks=locks, lock_slots=slots)
 
     def _progress(self, vitals: Vitals) -> Vitals:
-        return replace(vitals, commands=tuple(self.commands(vitals.at)))
+        rows = self._rows("progress")
+        hidden = sum(row[3] is None for row in rows)
+        seen = replace(vitals, commands=tuple(self._timed(rows, vitals.at)))
+        return _could_not_see(seen, "commands", f"{hidden} long commands", PG_MONITOR) if hidden else seen
 
     def commands(self, at: datetime) -> list[Command]:
         """Read the long commands, with the time that each will still take at its rate so far."""
-        found = [Command(*row) for row in self._rows("progress")]
+        return self._timed(self._rows("progress"), at)
+
+    def _timed(self, rows: list[Any], at: datetime) -> list[Command]:
+        found = [Command(*row) for row in rows if row[3] is not None]
         known = self._commands
         self._commands = {}
         timed = []
         for command in found:
             key = (command.pid, command.phase)
             since, first = known.get(key, (at, command))
+            if command.done < first.done:  # the phase began anew, as for the next partition or index
+                since, first = at, command
             self._commands[key] = (since, first)
             seconds = (at - since).total_seconds()
             rate = (command.done - first.done) / seconds if seconds > 0 else 0.0
@@ -173,6 +190,11 @@ class Sampler:
             disk = os.statvfs(rows[0][0])
             return replace(vitals, disk_free_share=disk.f_bavail / max(1, disk.f_blocks))
         return vitals
+
+
+def _could_not_see(vitals: Vitals, group: str, what: str, remedy: str) -> Vitals:
+    why = f"{what} cannot be seen by this role. Run: {remedy}"
+    return replace(vitals, unseen={**vitals.unseen, group: why})
 
 
 def _is_local(connection: Connection) -> bool:
