@@ -1,6 +1,6 @@
-"""What was measured of revisions while they ran, and what follows from it. Models only.
+"""What was measured while revisions ran, of them and around them, and what follows from it. Models only.
 
-How it is measured: ``lockkeeper.costs``; how it is judged: ``lockkeeper.risk``.
+How it is measured: ``lockkeeper.costs``, ``lockkeeper.monitoring``; how it is judged: ``lockkeeper.risk``.
 """
 
 from __future__ import annotations
@@ -121,3 +121,31 @@ class Risk(Fact):
             if one.key not in known
             or (one.held_s or 0.0) > tolerance * (known[one.key].held_s or 0.0) + noise_s
         ]
+
+
+class ProbeSummary(Fact):
+    """How long the probe query took before, beside and after a migration: the middle one, and the longest."""
+
+    before_ms: float | None = None
+    during_ms: float | None = None
+    after_ms: float | None = None
+    longest_ms: float = 0.0
+    probes: int = 0
+
+
+class MonitorSummary(Fact):
+    """What the monitor saw beside a migration, and what it did."""
+
+    samples: int = 0
+    max_blocked_sessions: int = 0
+    longest_block_s: float = 0.0
+    blockers: tuple[str, ...] = ()
+    size_before_bytes: int | None = None
+    size_after_bytes: int | None = None
+    failed_samples: int = 0
+    probe: ProbeSummary | None = None
+    cancelled: str | None = Field(default=None, description="Why the impact budget ended the migration.")
+    ended_sessions: tuple[str, ...] = Field(default=(), description="Others' sessions, ended by policy.")
+    throttled: bool = Field(default=False, description="Backfills were asked to pause.")
+    alerts: tuple[str, ...] = Field(default=(), description="What was told while it ran.")
+    problems: tuple[str, ...] = Field(default=(), description="What the monitor could not do.")

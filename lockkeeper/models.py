@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from lockkeeper.fact import Fact as Fact
-from lockkeeper.measured import RevisionCost, Risk
+from lockkeeper.measured import MonitorSummary, RevisionCost, Risk
 
 
 def utc_now() -> datetime:
@@ -259,34 +259,6 @@ class DrillReport(Fact):
     def within_objective(self) -> bool:
         """Whether a recovery is predicted to be as fast as the target demands."""
         return self.predicted_recovery_s <= self.objective_s
-
-
-class ProbeSummary(Fact):
-    """How long the probe query took before, beside and after a migration: the middle one, and the longest."""
-
-    before_ms: float | None = None
-    during_ms: float | None = None
-    after_ms: float | None = None
-    longest_ms: float = 0.0
-    probes: int = 0
-
-
-class MonitorSummary(Fact):
-    """What the monitor saw beside a migration, and what it did."""
-
-    samples: int = 0
-    max_blocked_sessions: int = 0
-    longest_block_s: float = 0.0
-    blockers: tuple[str, ...] = ()
-    size_before_bytes: int | None = None
-    size_after_bytes: int | None = None
-    failed_samples: int = 0
-    probe: ProbeSummary | None = None
-    cancelled: str | None = Field(default=None, description="Why the impact budget ended the migration.")
-    ended_sessions: tuple[str, ...] = Field(default=(), description="Others' sessions, ended by policy.")
-    throttled: bool = Field(default=False, description="Backfills were asked to pause.")
-    alerts: tuple[str, ...] = Field(default=(), description="What was told while it ran.")
-    problems: tuple[str, ...] = Field(default=(), description="What the monitor could not do.")
 
 
 class StepState(str, Enum):

@@ -22,6 +22,7 @@ from lockkeeper.approval import not_covered, revisions_digest
 from lockkeeper.climb import Climb, RecoverySteps, assess, log_unexpected
 from lockkeeper.errors import ApprovalNeededError, RefusedError, RejectedError, VerificationError
 from lockkeeper.ladder import Rung
+from lockkeeper.measured import MonitorSummary
 from lockkeeper.models import (
     Answered,
     Approval,
@@ -31,7 +32,6 @@ from lockkeeper.models import (
     Decision,
     DrillReport,
     MigrationPlan,
-    MonitorSummary,
     Outcome,
     RevisionTiming,
     RunReport,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from prefect.futures import PrefectFuture
 
-from lockkeeper.models import MonitorSummary
+from lockkeeper.measured import MonitorSummary
 from lockkeeper.monitoring.scheduled import LookReport, look_once
 from tasks.alerts import emit_alert
 from tasks.policies import once

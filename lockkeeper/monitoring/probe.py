@@ -16,7 +16,8 @@ from typing import NamedTuple
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import ConnectionLostError, DatabaseError
-from lockkeeper.models import ProbeSummary, utc_now
+from lockkeeper.measured import ProbeSummary
+from lockkeeper.models import utc_now
 from lockkeeper.postgres.connection import Connection, connect, execute
 
 PROBE_TIMEOUT_MS = 30_000

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 from lockkeeper.config import Target
 from lockkeeper.errors import LockkeeperError
-from lockkeeper.models import MonitorSummary, utc_now
+from lockkeeper.measured import MonitorSummary
+from lockkeeper.models import utc_now
 from lockkeeper.monitoring.budget import Enforcer, ImpactBudget, blocked_sessions
 from lockkeeper.monitoring.incidents import Alert, Judge
 from lockkeeper.monitoring.probe import LatencyProbe

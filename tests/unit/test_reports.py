@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lockkeeper.measured import MonitorSummary
 from lockkeeper.models import (
     Check,
     CheckState,
     MigrationPlan,
-    MonitorSummary,
     Outcome,
     RecoveryAttempt,
     RestoreReport,
