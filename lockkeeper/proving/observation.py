@@ -6,11 +6,13 @@ Not a difference: Alembic's version tables, the physical order of columns, and s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
+from lockkeeper.lint.names import quoted
 from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
 from lockkeeper.postgres.connection import Connection, fetch_value
 from lockkeeper.postgres.fingerprint import (
@@ -26,6 +28,8 @@ SELECT pg_catalog.string_agg(pg_catalog.quote_ident(part), '.' ORDER BY position
 FROM pg_catalog.unnest(pg_catalog.parse_ident(%s)) WITH ORDINALITY AS name (part, position)
 """
 _UNEXPECTED, _MISSING = "unexpected ", " is missing"
+_SUBJECT = re.compile(r"""((?:"(?:[^"]|"")*"|.)+?)(?:: | is | has |$)""", re.DOTALL)
+_LARGE_OBJECTS = "large objects"
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,14 @@ def _schema_finding(sentence: str) -> Finding:
             subject=subject,
             message=f"the downgrade does not bring back {subject}",
         )
-    subject = sentence.split(":")[0]
+    subject = subject_of(sentence)
     return Finding(kind=FindingKind.NOT_RESTORED, subject=subject, message=f"after the downgrade {sentence}")
+
+
+def subject_of(sentence: str) -> str:
+    """Return the object that a difference is about; quoted names may contain anything."""
+    found = _SUBJECT.match(sentence.removeprefix(_UNEXPECTED))
+    return found.group(1) if found else sentence
 
 
 def data_findings(before: DataFingerprint, after: DataFingerprint) -> list[Finding]:
@@ -134,7 +144,7 @@ def data_findings(before: DataFingerprint, after: DataFingerprint) -> list[Findi
     for name, old in before.tables.items():
         found += _table_findings(name, old, after.tables.get(name))
     if before.large_objects and after.large_objects:
-        found += _table_findings("large objects", before.large_objects, after.large_objects)
+        found += _table_findings(_LARGE_OBJECTS, before.large_objects, after.large_objects)
     sequences = [
         before.model_copy(update={"tables": {}, "large_objects": None, "sequences": _common(one, other)})
         for one, other in ((before, after), (after, before))
@@ -142,7 +152,7 @@ def data_findings(before: DataFingerprint, after: DataFingerprint) -> list[Findi
     found += [
         Finding(
             kind=FindingKind.DATA_CHANGED,
-            subject=text.split(" is ")[0],
+            subject=subject_of(text),
             message=f"after the downgrade {text}",
         )
         for text in compare_data(*sequences, sequences_may_be_ahead=True)
@@ -160,8 +170,8 @@ def _table_findings(name: str, old: TableFingerprint, new: TableFingerprint | No
             yield _lost(name, f"{rows(old.rows)} of {name} are gone with it")
         return
     gone = sorted(old.columns.keys() - new.columns.keys())
-    for column in gone if old.rows else ():
-        yield _lost(f"{name}.{column}", f"column {name}.{column} is gone with the values of {rows(old.rows)}")
+    for column in (f"{name}.{quoted(one)}" for one in gone if old.rows):
+        yield _lost(column, f"column {column} is gone with the values of {rows(old.rows)}")
     if new.rows < old.rows:
         yield _lost(name, f"{name} had {rows(old.rows)} and has {new.rows} after the downgrade")
     elif new.rows > old.rows:
@@ -174,11 +184,15 @@ def _table_findings(name: str, old: TableFingerprint, new: TableFingerprint | No
 def _value_findings(name: str, old: TableFingerprint, new: TableFingerprint) -> Iterator[Finding]:
     common = [column for column in old.columns if column in new.columns]
     differing = [column for column in common if old.columns[column] != new.columns[column]]
-    for column in differing:
-        message = (
-            f"column {name}.{column} has other values after the downgrade (the table has {rows(old.rows)})"
-        )
-        yield Finding(kind=FindingKind.DATA_CHANGED, subject=f"{name}.{column}", message=message)
+    if differing and name == _LARGE_OBJECTS:
+        others = len(differing) == len(common)  # every digest has the objects' ids in it
+        what = "are others" if others else f"have another {' and '.join(differing)}"
+        message = f"of {old.rows} large objects some {what} after the downgrade"
+        yield Finding(kind=FindingKind.DATA_CHANGED, subject=name, message=message)
+        return
+    for column in (f"{name}.{quoted(one)}" for one in differing):
+        message = f"column {column} has other values after the downgrade (the table has {rows(old.rows)})"
+        yield Finding(kind=FindingKind.DATA_CHANGED, subject=column, message=message)
     same_columns = old.columns.keys() == new.columns.keys()
     if not differing and same_columns and old.digest != new.digest:
         message = f"values were exchanged between the rows of {name} ({rows(old.rows)})"

@@ -24,6 +24,7 @@ from lockkeeper.proving.observation import (
     row_count,
     schema_changes,
     schema_findings,
+    subject_of,
 )
 
 Announce = Callable[[str], None]
@@ -180,7 +181,7 @@ class Stairway:
         findings += [
             Finding(
                 kind=FindingKind.DIFFERENT_AGAIN,
-                subject=text.split(":")[0],
+                subject=subject_of(text),
                 message=f"applied a second time, the result is another one: {text}",
             )
             for text in compare_schemas(first, self.schema)

@@ -18,7 +18,6 @@ from lockkeeper.errors import ConfigurationError
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.models import BackupManifest, BackupState, utc_now
 from lockkeeper.postgres.connection import connect, execute
-from lockkeeper.postgres.databases import list_leftovers
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.proving import (
     FindingKind,
@@ -28,7 +27,6 @@ from lockkeeper.proving import (
     rehearse,
     run_migration_test,
 )
-from tests.integration.conftest import MakeProject
 
 ENV_PY = """
 import os
@@ -42,19 +40,6 @@ with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).connect(
 """
 CREATE = ("CREATE TABLE t (id int PRIMARY KEY, name text)", "DROP TABLE t")
 ROWS = "INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 20) AS n"
-HEALTHY: dict[str, dict[str, Any]] = {
-    "sync_template": {},
-    "async_asyncpg": {},
-    "several_heads": {},
-    "branch_labels": {},
-    "depends_on_and_merge": {},
-    "version_locations": {},
-    "version_table_elsewhere": {},
-    "transaction_per_migration": {},
-    "engine_of_the_application": {},
-    "env_runs_once": {},
-    "url_from_x": {"x_arguments": {"db": "{url}"}, "url_env": None},
-}
 
 
 @pytest.fixture
@@ -98,16 +83,6 @@ def states(report: MigrationTestReport) -> list[str]:
 def found(report: MigrationTestReport, revision: str) -> set[tuple[FindingKind, str]]:
     (proof,) = [one for one in report.proofs if one.revision == revision]
     return {(one.kind, one.subject) for one in proof.findings}
-
-
-@pytest.mark.parametrize("name", HEALTHY)
-def test_a_healthy_project_of_any_kind_passes_completely(
-    name: str, project: MakeProject, server: EmbeddedPostgres
-) -> None:
-    report = run_migration_test(project(name, **HEALTHY[name]), server.url())
-    assert [line for proof in report.proofs for line in proof.findings] == []
-    assert (set(states(report)), report.coverage, report.exit_code) == ({"passed"}, 1.0, 0)
-    assert list_leftovers(server.url(), "migration_test") == []
 
 
 def test_residue_and_loss_after_a_downgrade_are_named(write, rows, server) -> None:
