@@ -157,6 +157,7 @@ class Engine(LaterEngine):
                 run_id=self.run_id,
                 marks=self.marks(),
                 on_event=self._on_revision,
+                stopping=lambda: self._monitor is not None and self._monitor.cancelled is not None,
             )
         except MigrationError as error:
             if self._monitor is None or self._monitor.cancelled is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.engine import URL
 
@@ -79,12 +79,14 @@ def upgrade(
     run_id: str,
     marks: OwnMarks | None = None,
     on_event: Listener | None = None,
+    stopping: Callable[[], bool] | None = None,
 ) -> list[RevisionTiming]:
     """Apply the plan. Not to be run twice at a time on one database: hold the migration lock.
 
     Each revision waits at most ``lock_timeout_ms`` for a lock and is tried again after that, up to
     ``lock_retries`` times; nothing else is tried again. A version table that Alembic made for a first
-    revision which then failed is removed again. Exceptions of ``on_event`` end the migration.
+    revision which then failed is removed again. Exceptions of ``on_event`` end the migration; so does
+    ``stopping``, asked twice a second, when it stays true while a revision goes on.
 
     Raises:
         MigrationError: a revision failed; those before it stay applied. ``left_partial`` says whether part
@@ -96,6 +98,7 @@ def upgrade(
         settings, url, role="migrate", run_id=run_id, policies=policies, marks=marks
     ) as session:
         session.meter = CostMeter(url, run_id, sample_interval_s=PRODUCTION_SAMPLE_INTERVAL_S)
+        session.stopping = stopping or session.stopping
         return session.upgrade(plan, on_event=on_event)
 
 

@@ -36,6 +36,8 @@ from lockkeeper.redaction import redact, register_secret
 
 RUNNER = Path(__file__).parent / "runner" / "__main__.py"
 PACKAGE = "lockkeeper.alembic_project"
+LET_GO_S, STOP_POLL_S = 3.0, 0.5
+"""How long a project whose sessions were ended may take to notice it, before its process is ended too."""
 READ_TIMEOUT_S = 120.0
 """Limit for everything that only reads: loading the project, plans, differences."""
 
@@ -57,7 +59,7 @@ class ChildFailure(LockkeeperError):
 
     @property
     def kind(self) -> str:
-        """project, database, wrong_database, stale, uncommitted, died or timeout."""
+        """project, database, wrong_database, stale, uncommitted, died, stopped or timeout."""
         return str(self.facts["kind"])
 
     @property
@@ -100,6 +102,8 @@ class ProjectProcess:
 
     Attributes:
         meter: measures what each upgrade costs; None to leave that.
+        stopping: whether the operation is to end; asked while it runs, and its process is ended when it goes on
+            for ``LET_GO_S`` after that, since code that sleeps notices nothing of its session's end.
         recorded: gets revision -> the statements that it sent (text, in_transaction); None to leave that.
 
     Raises:
@@ -125,6 +129,7 @@ class ProjectProcess:
         self.backends: list[str] = []
         self.meter: CostMeter | None = None
         self.recorded: dict[str, list[Facts]] | None = None
+        self.stopping: Callable[[], bool] = lambda: False
         self._stack = contextlib.ExitStack()
         self._buffer = b""
         self._busy = False
@@ -310,11 +315,15 @@ class ProjectProcess:
             raise self._end("died", "") from None
 
     def _receive(self, deadline: float) -> Facts:
+        stop_at = None
         while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            stop_at = (stop_at or now + LET_GO_S) if self.stopping() else None
+            if now >= deadline:
                 raise self._end("timeout", "did not finish within its time limit and was stopped")
-            if not select.select([self._events], [], [], min(left, 60))[0]:
+            if stop_at is not None and now >= stop_at:
+                raise self._end("stopped", f"went on for {LET_GO_S:g} s and was stopped")
+            if not select.select([self._events], [], [], min(deadline - now, STOP_POLL_S))[0]:
                 continue
             chunk = os.read(self._events, 65536)
             if not chunk:

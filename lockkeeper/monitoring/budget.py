@@ -19,7 +19,7 @@ from lockkeeper.monitoring.throttle import ThrottleRequest
 from lockkeeper.postgres.connection import Connection, fetch_all, named_query
 from lockkeeper.reports import format_size
 
-ESCALATE_S = 0.4
+ESCALATE_S = 0.3
 """A statement that was cancelled has so long to let go before its session is ended."""
 CALM_S = 2.0
 """Backfills go on when the budget has been kept for so long."""
@@ -66,6 +66,14 @@ class ImpactBudget:
     def crossings(self, look: Look) -> list[Crossing]:
         """Return the limits that are crossed now, the worst first."""
         return sorted((one for one in self._shares(look) if one.ratio >= 1), key=lambda one: -one.ratio)
+
+    def pause_s(self, look: Look, shortest_s: float, longest_s: float) -> float:
+        """Return how long nobody need look: until the longest wait reaches the limit, when that comes first."""
+        if not self.block_s:
+            return longest_s
+        waits = blocked_sessions(look.activity, look.own_pids).values()
+        left_s = self.block_s - max((wait.waiting_s for wait in waits), default=0.0)
+        return min(longest_s, max(shortest_s, left_s))
 
     def rule(self) -> Rule:
         """Return the alert of this budget."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -86,10 +86,18 @@ class Sampler:
         connections, active, idle, waiting, hidden, limit = self._rows("activity")[0]
         values = {"at_least_s": AT_LEAST_S, "limit": SESSIONS_SHOWN}
         sessions = [_session(*row) for row in self._rows("sessions", values)]
-        waits = [_wait(row) for row in self._rows("waits")] if waiting else []
-        return Activity(
-            at or utc_now(), connections, active, idle, hidden, limit, tuple(sessions), tuple(waits)
-        )
+        waits = self.waits() if waiting else ()
+        return Activity(at or utc_now(), connections, active, idle, hidden, limit, tuple(sessions), waits)
+
+    def waits(self) -> tuple[Wait, ...]:
+        """Read who waits for whom; asks the lock manager, so only to be called when somebody waits."""
+        return tuple(_wait(row) for row in self._rows("waits"))
+
+    def own_sessions(self, names: Sequence[str]) -> tuple[dict[int, str], bool]:
+        """Return pid -> state of the sessions with these names, and whether anybody waits for a lock."""
+        rows = self._rows("own_backends", {"names": list(names)})
+        own = {pid: state for pid, state, is_own, _ in rows if is_own}
+        return own, any(waits for *_, waits in rows)
 
     def vitals(self, at: datetime | None = None) -> Vitals:
         """Read everything else, group by group; one that fails is named in ``unseen``.

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from lockkeeper.config import Target
 from lockkeeper.errors import LockkeeperError
@@ -22,10 +23,11 @@ from lockkeeper.monitoring.probe import LatencyProbe
 from lockkeeper.monitoring.readings import Look, Vitals
 from lockkeeper.monitoring.rules import BESIDE_A_MIGRATION, limits_of
 from lockkeeper.monitoring.sampler import Sampler, sampling
-from lockkeeper.postgres.connection import application_name, fetch_all, named_query
+from lockkeeper.postgres.connection import application_name
 
 LONGEST_INTERVAL_S = 0.5
-"""The budget is looked at so often, whatever the policy: an excess is ended within a second."""
+"""Locks are looked at so often, whatever the policy, and once more at the moment when a wait reaches the budget."""
+SHORTEST_INTERVAL_S = 0.05
 VITALS_INTERVAL_S = 5.0
 END_TIMEOUT_S = 3.0
 OWN_ROLES = ("migrate",)
@@ -45,6 +47,7 @@ class DatabaseMonitor:
         policies = target.policies
         self._target, self._run_id = target, run_id
         self._interval_s = min(policies.monitor_interval_s, LONGEST_INTERVAL_S)
+        self._activity_due = 0.0
         self._say = say or (lambda _message: None)
         self._on_alert = on_alert or (lambda _alert: None)
         budget = ImpactBudget.of(policies)
@@ -70,27 +73,27 @@ class DatabaseMonitor:
 
     def run(self) -> None:
         """Sample and act until ``stop``; connects again after a lost connection."""
-        self._until_stopped("monitor", self._interval_s, self._sample)
+        self._until_stopped("monitor", self._sample)
 
     def run_vitals(self) -> None:
         """Read sizes, replication and progress until ``stop``."""
-        self._until_stopped("vitals", VITALS_INTERVAL_S, self._read_vitals)
+        self._until_stopped("vitals", self._read_vitals)
 
-    def _until_stopped(self, role: str, interval_s: float, step: Callable[[Sampler], None]) -> None:
+    def _until_stopped(self, role: str, step: Callable[[Sampler], float]) -> None:
+        """Take steps, each of which returns the pause after it, in seconds."""
         while not self._stop.is_set():
             try:
                 with sampling(self._target.url, role, self._run_id) as sampler:
                     if role == "monitor":
                         self._enforcer.connected(sampler.connection)
                     while not self._stop.is_set():
-                        step(sampler)
-                        self._stop.wait(interval_s)
+                        self._stop.wait(step(sampler))
                     if role == "vitals":
                         step(sampler)
             except LockkeeperError as error:
                 self._failed += 1
                 self._last_problem = str(error).splitlines()[0]
-                self._stop.wait(interval_s)
+                self._stop.wait(self._interval_s)
 
     def stop(self) -> None:
         """Ask the threads to end."""
@@ -99,15 +102,20 @@ class DatabaseMonitor:
 
     # -- samples ------------------------------------------------------------------------------------------
 
-    def _sample(self, sampler: Sampler) -> None:
-        names = {"names": self._names}
-        own: dict[int, str] = dict(
-            fetch_all(sampler.connection, named_query("own_backends", "lockkeeper.monitoring"), names)
-        )
+    def _sample(self, sampler: Sampler) -> float:
+        """Look at locks and act; everything else of the sessions is read at the policy's interval only."""
+        own, somebody_waits = sampler.own_sessions(self._names)
+        waits = sampler.waits() if somebody_waits else ()
+        known = self.latest.activity if self.latest is not None else sampler.activity()
         vitals, before = self._vitals
-        look = Look(sampler.activity(), vitals, before, frozenset(own), self.probe.current_ms)
+        activity = replace(known, at=utc_now(), waits=waits)
+        look = Look(activity, vitals, before, frozenset(own), self.probe.current_ms)
         self._enforcer.act(look, own)
         self._take_in(look)
+        if time.monotonic() >= self._activity_due:
+            self._activity_due = time.monotonic() + self._interval_s
+            self.latest = replace(look, activity=sampler.activity())
+        return self._enforcer.budget.pause_s(look, SHORTEST_INTERVAL_S, self._interval_s)
 
     def _take_in(self, look: Look) -> None:
         self._samples += 1
@@ -127,11 +135,12 @@ class DatabaseMonitor:
             self._alerts.append(f"{alert.headline}. {alert.message}")
             self._on_alert(alert)
 
-    def _read_vitals(self, sampler: Sampler) -> None:
+    def _read_vitals(self, sampler: Sampler) -> float:
         now = sampler.vitals()
         if now.database is not None:
             self._sizes.append(now.database.size_bytes)
         self._vitals = (now, self._vitals[0])
+        return VITALS_INTERVAL_S
 
     # -- what came of it ----------------------------------------------------------------------------------
 
