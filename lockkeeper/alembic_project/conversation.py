@@ -102,8 +102,8 @@ class ProjectProcess:
 
     Attributes:
         meter: measures what each upgrade costs; None to leave that.
-        stopping: whether the operation is to end; asked while it runs, and its process is ended when it goes on
-            for ``LET_GO_S`` after that, since code that sleeps notices nothing of its session's end.
+        stopping: whether the operation is to end; asked while it runs. When it goes on for ``LET_GO_S`` after
+            that, its process is ended: code that sleeps notices nothing of its session's end.
         recorded: gets revision -> the statements that it sent (text, in_transaction); None to leave that.
 
     Raises:

@@ -68,7 +68,7 @@ class ImpactBudget:
         return sorted((one for one in self._shares(look) if one.ratio >= 1), key=lambda one: -one.ratio)
 
     def pause_s(self, look: Look, shortest_s: float, longest_s: float) -> float:
-        """Return how long nobody need look: until the longest wait reaches the limit, when that comes first."""
+        """Return how long to pause: until the longest wait reaches the limit, when that comes first."""
         if not self.block_s:
             return longest_s
         waits = blocked_sessions(look.activity, look.own_pids).values()

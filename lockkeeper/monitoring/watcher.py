@@ -26,7 +26,7 @@ from lockkeeper.monitoring.sampler import Sampler, sampling
 from lockkeeper.postgres.connection import application_name
 
 LONGEST_INTERVAL_S = 0.5
-"""Locks are looked at so often, whatever the policy, and once more at the moment when a wait reaches the budget."""
+"""Locks are looked at so often, whatever the policy, and once more when a wait reaches the budget."""
 SHORTEST_INTERVAL_S = 0.05
 VITALS_INTERVAL_S = 5.0
 END_TIMEOUT_S = 3.0
