@@ -69,6 +69,7 @@ class TakeOver:
 
     def perform(self) -> Swapped:
         """Check, gate, fence, drain, swap; raises as ``put_in_place``, and when a check or the gate fails."""
+        self.replay.strip()
         self._check_copy()
         if self.manifest.properties is not None:
             with connect(self.target.maintenance_url, "restore", run_id=self.run_id) as server:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -215,6 +217,46 @@ def test_orphans_are_found_by_name_and_removed_without_their_folder(shop: Target
         drop_orphan(shop, orphan)
         drop_orphan(shop, orphan)
     assert (left_on_server(shop), identities(shop)) == ([], {"d"})
+
+
+def test_an_origin_that_a_killed_session_still_uses_is_dropped_when_it_is_gone(shop: Target) -> None:
+    capture = begin(shop)
+    with connect(shop.url, "migrate") as migration:
+        for statement in own_session_statements(capture.record):
+            execute(migration, statement)
+        leaving = threading.Timer(1.0, migration.close)
+        leaving.start()
+        assert capture.end(shop, "done") == []
+        leaving.join()
+    assert left_on_server(shop) == []
+
+
+def test_a_copy_is_stripped_beside_the_replay_and_needs_no_lock_on_its_tables_afterwards(
+    shop: Target,
+) -> None:
+    capture = begin(shop)
+    copy = copied(shop)  # with the publication, and FULL, as a restored backup has them
+    replay = start_replay(shop, capture, copy)
+    vacuum = threading.Event()
+
+    def hold() -> None:
+        with connect(copy, "tests") as connection:
+            execute(connection, "BEGIN; LOCK TABLE orders IN SHARE UPDATE EXCLUSIVE MODE")
+            vacuum.set()
+            time.sleep(1.0)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert vacuum.wait(10)
+    assert replay.strip() == [], "it waits longer than an autovacuum takes to give way"
+    holder.join()
+    assert read(
+        copy, "SELECT DISTINCT relreplident FROM pg_class WHERE relname IN ('orders', 'accounts')"
+    ) == [("d",)]
+    with connect(copy, "tests") as reader:
+        execute(reader, "BEGIN; LOCK TABLE orders, accounts IN ACCESS SHARE MODE")
+        assert replay.finish().warnings == ()
+    assert read(copy, "SELECT pubname FROM pg_publication") == []
 
 
 def test_a_copy_can_be_caught_up_from_storage_alone(shop: Target, tmp_path: Path) -> None:

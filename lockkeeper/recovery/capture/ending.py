@@ -9,16 +9,15 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import Target
 from lockkeeper.errors import DatabaseError
-from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all
-from lockkeeper.recovery.capture.identities import reset
+from lockkeeper.postgres.connection import Connection, connect, fetch_all
+from lockkeeper.recovery.capture.identities import LOCK_TIMEOUT_MS, reset
 from lockkeeper.recovery.capture.models import CaptureRecord
-from lockkeeper.recovery.capture.slot import drop_publication, drop_slot
+from lockkeeper.recovery.capture.slot import drop_origin, drop_publication, drop_slot
 
 _ORIGINS = r"""
 SELECT roname FROM pg_catalog.pg_replication_origin WHERE roname LIKE %s ESCAPE '\'
 """
 _IS_OPEN = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s AND datallowconn"
-_DROP_ORIGIN = "SELECT pg_catalog.pg_replication_origin_drop(%s)"
 
 
 def remove_from_server(target: Target, record: CaptureRecord, database: str | None = None) -> list[str]:
@@ -41,14 +40,18 @@ def remove_from_server(target: Target, record: CaptureRecord, database: str | No
     return left + tidy(target.url.set(database=name), record)
 
 
-def tidy(url: URL, record: CaptureRecord) -> list[str]:
-    """Drop the publication and give the replica identities back, in a captured database or a copy of it."""
+def tidy(url: URL, record: CaptureRecord, identity_lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> list[str]:
+    """Drop the publication and give the replica identities back, in a captured database or a copy of it.
+
+    Takes ACCESS EXCLUSIVE on one table at a time, waiting ``identity_lock_timeout_ms`` for it in each of a
+    few tries. Can run twice, and then takes no lock. Returns what could not be done, as readable lines.
+    """
     try:
         with connect(url, "capture-end", run_id=record.run_id, lock_timeout_ms=5000) as connection:
             drop_publication(connection, record.publication)
             return [
                 f"table {table} still has REPLICA IDENTITY FULL: its lock was not to be had in time"
-                for table in reset(connection, record.tables)
+                for table in reset(connection, record.tables, identity_lock_timeout_ms)
             ]
     except DatabaseError as error:
         return [f"publication {record.publication} and replica identities of {url.database} stay: {error}"]
@@ -59,7 +62,7 @@ def _drop_origins(connection: Connection, slot: str) -> list[str]:
     left = []
     for (name,) in fetch_all(connection, _ORIGINS, (pattern,)):
         try:
-            execute(connection, _DROP_ORIGIN, (name,))
+            drop_origin(connection, name)
         except DatabaseError as error:
             left.append(f"replication origin {name} stays: {error}")
     return left

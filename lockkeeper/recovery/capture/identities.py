@@ -39,10 +39,18 @@ def set_full(connection: Connection, tables: Iterable[CapturedTable]) -> list[in
     return refused
 
 
-def reset(connection: Connection, tables: Iterable[CapturedTable]) -> list[str]:
+def reset(
+    connection: Connection, tables: Iterable[CapturedTable], lock_timeout_ms: int = LOCK_TIMEOUT_MS
+) -> list[str]:
     """Give tables their former identity back, where it is still the FULL that we had set.
 
     Tables are found by name, so that it serves a restored copy too; can run twice.
+
+    Args:
+        connection: autocommit.
+        tables: as they were captured.
+        lock_timeout_ms: for each try. An autovacuum gives way only after ``deadlock_timeout`` (a second),
+            so a copy, where nobody queues behind us, is waited for longer than a database that serves.
 
     Returns:
         The tables that could not be reset: a lock was not to be had, or their index is gone.
@@ -54,7 +62,7 @@ def reset(connection: Connection, tables: Iterable[CapturedTable]) -> list[str]:
             if (
                 found
                 and found[0][1] == "f"
-                and not _reset_one(connection, table.identity, table.former_identity)
+                and not _reset_one(connection, table.identity, table.former_identity, lock_timeout_ms)
             ):
                 left.append(table.identity)
     return left
@@ -72,18 +80,20 @@ def reset_as_noted(connection: Connection, publication: str) -> list[str]:
     return left
 
 
-def _reset_one(connection: Connection, table: str, former: str) -> bool:
+def _reset_one(
+    connection: Connection, table: str, former: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS
+) -> bool:
     try:
-        return _alter(connection, table, former)
+        return _alter(connection, table, former, lock_timeout_ms)
     except DatabaseError:
         # The migration has dropped the index that it was; the default is what PostgreSQL itself falls back
         # to.
-        return _alter(connection, table, "DEFAULT")
+        return _alter(connection, table, "DEFAULT", lock_timeout_ms)
 
 
-def _alter(connection: Connection, identity: str, to: str) -> bool:
+def _alter(connection: Connection, identity: str, to: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> bool:
     statement = sql.SQL("ALTER TABLE ONLY {} REPLICA IDENTITY {}").format(sql.SQL(identity), sql.SQL(to))
-    execute(connection, "SELECT pg_catalog.set_config('lock_timeout', %s, false)", (f"{LOCK_TIMEOUT_MS}ms",))
+    execute(connection, "SELECT pg_catalog.set_config('lock_timeout', %s, false)", (f"{lock_timeout_ms}ms",))
     for attempt in range(ATTEMPTS):
         try:
             execute(connection, statement)

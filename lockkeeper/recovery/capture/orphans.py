@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lockkeeper.config import Target
-from lockkeeper.postgres.connection import connect, execute, fetch_all, named_query
+from lockkeeper.postgres.connection import connect, fetch_all, named_query
 from lockkeeper.recovery.capture.identities import reset_as_noted
-from lockkeeper.recovery.capture.slot import drop_publication, drop_slot
+from lockkeeper.recovery.capture.slot import drop_origin, drop_publication, drop_slot
 from lockkeeper.recovery.capture.tables import PACKAGE
 
 SLOT, PUBLICATION, ORIGIN = "slot", "publication", "origin"
@@ -68,8 +68,4 @@ def drop_orphan(target: Target, orphan: Orphan) -> None:
             reset_as_noted(connection, orphan.name)
             drop_publication(connection, orphan.name)
         else:
-            query = (
-                "SELECT pg_catalog.pg_replication_origin_drop(roname) "
-                "FROM pg_catalog.pg_replication_origin WHERE roname = %s"
-            )
-            execute(connection, query, (orphan.name,))
+            drop_origin(connection, orphan.name)

@@ -46,6 +46,9 @@ _END_READER = """
 SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
 WHERE slot_name = %s AND active_pid IS NOT NULL
 """
+_DROP_ORIGIN = """
+SELECT pg_catalog.pg_replication_origin_drop(roname) FROM pg_catalog.pg_replication_origin WHERE roname = %s
+"""
 _RETAINED = """
 SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)
 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
@@ -187,6 +190,24 @@ def drop_slot(connection: Connection, slot: str) -> bool:
             time.sleep(0.05)
         else:
             return True
+
+
+def drop_origin(connection: Connection, origin: str) -> None:
+    """Drop a replication origin as soon as no session uses it, within ``DROP_TIMEOUT_S``; can run twice.
+
+    A session of a migration that was killed or cancelled goes on for a moment after its program.
+
+    Raises:
+        DatabaseError: it stays in use, or may not be dropped.
+    """
+    deadline = time.monotonic() + DROP_TIMEOUT_S
+    while True:
+        try:
+            return execute(connection, _DROP_ORIGIN, (origin,))
+        except DatabaseError as error:
+            if error.sqlstate != _OBJECT_IN_USE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def drop_publication(connection: Connection, publication: str) -> None:

@@ -137,10 +137,18 @@ class Replay:
             raise ReplayLagError(f"The replay is {status.state.value}: {status.reason or 'no reason known'}.")
         self.capture.require_alive()
 
+    def strip(self) -> list[str]:
+        """Undo in the copy what came with the backup: our publication, and REPLICA IDENTITY FULL.
+
+        Beside the replay, well before a fence: an autovacuum, which likes a table that was just filled, can
+        stand in the way for seconds. Can run twice. Returns what could not be done, as readable lines.
+        """
+        return tidy(self.copy_url, self.capture.record, LOCK_TIMEOUT_MS)
+
     def finish(self, *, keep_parked_table: bool = True) -> ReplayOutcome:
         """Make the copy ready to serve: nothing of ours is left in it but the parked writes. Can run twice.
 
-        Its publication and REPLICA IDENTITY FULL, which came with the backup, are undone too.
+        What ``strip`` undoes is undone too, where that was not done before.
 
         Raises:
             DatabaseError: the copy could not be changed.
@@ -154,7 +162,7 @@ class Replay:
                 return self._outcome_known()
             progress, parked = read_progress(connection), read_parked(connection)
             restore_triggers(connection)
-            warnings = tuple(tidy(self.copy_url, record))
+            warnings = tuple(self.strip())
             outcome = ReplayOutcome(
                 transactions=progress.transactions,
                 changes=progress.changes,
