@@ -8,7 +8,6 @@ again from its beginning. What is watched are ``Signal``s; one that cannot be re
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,15 @@ from typing import Protocol
 from pydantic import Field, field_validator
 from sqlalchemy.engine import URL
 
-from lockkeeper.errors import FlagRevertedError, LockkeeperError
+from lockkeeper.errors import FlagRevertedError, LockkeeperError, is_transient
+from lockkeeper.flags.shares import WINDOW_S, Counters, RollbackShares
 from lockkeeper.flags.store import age_s, ensure_flags, read_percent, set_percent
 from lockkeeper.flags.switch import FlagChange, FlagHook, tell
 from lockkeeper.models import Fact
 from lockkeeper.postgres.connection import connect, fetch_one, fetch_value, named_query
 
 UNREADABLE_IN_A_ROW = 3
+UNREADABLE_S = 30.0  # a busy server, or one that restarts, says nothing about the application
 BASELINE_LOOKS = 5
 SUMMARY_S = 2.0
 Progress = Callable[[str], None]
@@ -65,58 +66,27 @@ class Signal(Protocol):
 
 
 class RolledBack:
-    """The share of transactions that were rolled back since the last look, against that before the change.
+    """The share of the database's transactions that were rolled back, against that before the change.
 
-    PostgreSQL counts no errors, only rollbacks, and reads that end with a rollback, as many pools do it, are
-    among them. So only twice in a row counts what exceeds the highest share before by ``limit``, by half of
-    that share, and by more than chance explains (``DEVIATIONS`` standard deviations). Below ``LEAST``
-    transactions a share says nothing; they are left for the next look.
+    PostgreSQL counts no errors, only rollbacks; how they are judged is in ``lockkeeper.flags.shares``.
     """
 
-    LEAST = 50
-    DEVIATIONS = 4
-    IN_A_ROW = 2
-
-    def __init__(self, url: URL, limit: float) -> None:
+    def __init__(self, url: URL, limit: float, window_s: float = WINDOW_S) -> None:
         self._url = url
-        self._limit = limit
-        self._last: tuple[int, int] | None = None
-        self._before: float | None = None
-        self._bad_looks = 0
+        self._shares = RollbackShares(limit, window_s)
 
     def learn(self) -> None:
         """See ``Signal``."""
-        if share := self._share():
-            self._before = max(share[0], self._before or 0.0)
+        self._shares.learn(*self._look())
 
     def problem(self) -> str | None:
         """See ``Signal``."""
-        seen = self._share()
-        if seen is None:
-            return None
-        share, transactions = seen
-        if self._before is None:
-            self._before = share
-        chance = self.DEVIATIONS * math.sqrt(max(self._before, 0.01) / transactions)
-        bad = share > self._before + max(self._limit, self._before / 2) + chance
-        self._bad_looks = self._bad_looks + 1 if bad else 0
-        if self._bad_looks < self.IN_A_ROW:
-            return None
-        return f"{share:.1%} of the transactions failed ({self._before:.1%} before)"
+        return self._shares.judge(*self._look())
 
-    def _share(self) -> tuple[float, int] | None:
-        """Return the share since the last look and of how many, or None when these are too few."""
+    def _look(self) -> tuple[float, Counters]:
         with connect(self._url, "observe") as connection:
             row = fetch_one(connection, named_query("transactions", "lockkeeper.flags"))
-        committed, failed = int(row[0]), int(row[1])
-        if self._last is None or (committed, failed) < self._last:  # the first look, or counters were reset
-            self._last = (committed, failed)
-            return None
-        good, bad = committed - self._last[0], failed - self._last[1]
-        if good + bad < self.LEAST:
-            return None
-        self._last = (committed, failed)
-        return bad / (good + bad), good + bad
+        return time.monotonic(), Counters(int(row[0]), int(row[1]))
 
 
 @dataclass
@@ -143,8 +113,10 @@ def settle(signal: Signal, policy: RampPolicy) -> None:
     Raises:
         LockkeeperError: it cannot be read.
     """
-    for _ in range(BASELINE_LOOKS):
+    looks, deadline = 0, time.monotonic() + min(2 * WINDOW_S, policy.observe_s)
+    while looks < BASELINE_LOOKS or time.monotonic() < deadline:
         signal.learn()
+        looks += 1
         time.sleep(policy.sample_interval_s)
 
 
@@ -228,25 +200,46 @@ class Ramp:
 
     def _watch(self, percent: int, duration_s: float) -> None:
         deadline = time.monotonic() + duration_s
-        unreadable = 0
+        silence = _Silence()
         while True:
-            problem, readable = self._look()
-            unreadable = 0 if readable else unreadable + 1
-            if problem and (readable or unreadable >= UNREADABLE_IN_A_ROW):
+            problem = self._look(silence)
+            if problem:
                 if percent:
                     self.flip(0, f"flipped back by itself: {problem}"[:2000])
                 raise FlagRevertedError(self.flag, percent, problem)
             left_s = deadline - time.monotonic()
-            if left_s <= 0 and not unreadable:
+            if left_s <= 0 and not silence.looks:
                 return
             time.sleep(max(0.01, min(self.policy.sample_interval_s, left_s)))
 
-    def _look(self) -> tuple[str | None, bool]:
-        """Return the first problem, and whether every signal could be read."""
+    def _look(self, silence: _Silence) -> str | None:
+        """Return the first problem; that nothing can be read is one once it has lasted."""
         try:
             for signal in self.signals:
                 if problem := signal.problem():
-                    return problem, True
+                    return problem
         except LockkeeperError as error:
-            return f"it could not be told whether all is well ({error})", False
-        return None, True
+            if silence.lasts(is_transient(error)):
+                return f"it could not be told whether all is well ({error})"
+        else:
+            silence.end()
+        return None
+
+
+@dataclass
+class _Silence:
+    """For how long no signal could be read."""
+
+    looks: int = 0
+    since: float = 0.0
+
+    def lasts(self, passes: bool) -> bool:
+        """Count one more look without an answer, and say whether it has been long enough to be a problem."""
+        self.since = self.since if self.looks else time.monotonic()
+        self.looks += 1
+        long = not passes or time.monotonic() - self.since >= UNREADABLE_S
+        return long and self.looks >= UNREADABLE_IN_A_ROW
+
+    def end(self) -> None:
+        """There was an answer."""
+        self.looks = 0

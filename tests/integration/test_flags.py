@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from functools import partial
 
 import psycopg2
@@ -169,31 +168,23 @@ def test_a_signal_that_cannot_be_read_is_not_one_that_is_fine(database: URL) -> 
 
 
 def test_failed_transactions_are_noticed_against_those_before_the_flip(database: URL) -> None:
-    signal = error_signal(database, RampPolicy(max_error_rate=0.05))
-    assert isinstance(signal, RolledBack)
+    signal = RolledBack(database, 0.05, window_s=0)
 
-    def traffic(statements: list[str]) -> None:
-        for statement in statements:
+    def traffic(bad: int) -> None:
+        for statement in ["SELECT 1"] * 20 + ["SELECT 1/0"] * bad:
             with connect(database, "tests") as connection, contextlib.suppress(DatabaseError):
                 execute(connection, statement)
 
-    def wait_for_answer(statements: list[str]) -> str | None:
-        for _ in range(100):
-            before = signal._last
-            traffic(statements)
-            problem = signal.problem()
-            if problem or signal._last != before:
-                return problem
-            threading.Event().wait(0.1)
-        pytest.fail("the server's counters did not move")
-
-    good = ["SELECT 1"] * 20
-    assert wait_for_answer(good) is None
-    assert wait_for_answer(good) is None
-    problem = None
-    for _ in range(20):
-        problem = problem or wait_for_answer(good + ["SELECT 1/0"] * 10)
-    assert problem is not None
+    for _ in range(6):
+        traffic(bad=0)
+        signal.learn()
+    traffic(bad=0)
+    assert signal.problem() is None
+    problem, rounds = None, 0
+    while problem is None:
+        traffic(bad=10)
+        problem, rounds = signal.problem(), rounds + 1
+        assert rounds < 100, "the server's counters did not move"
     assert "transactions failed" in problem
 
 
