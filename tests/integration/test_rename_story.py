@@ -93,24 +93,6 @@ def test_the_whole_way_with_writers_of_both_names_in_each_stage(shop: URL) -> No
     assert all("description" in line for line in told), told
 
 
-@pytest.mark.parametrize("last", [*STEPS])
-def test_an_abort_leaves_the_schema_of_before_and_the_applications_writes(database: URL, last: Stage) -> None:
-    query(database, SCHEMA)
-    rename, before = ColumnRename(database, CHANGE), schema_of(database)
-    for stage, step in STEPS.items():
-        step(rename)
-        if stage is last:
-            break
-    write_through_each_name(database)
-    assert rename.abort(by="somebody", reason="changed our mind").stage is Stage.ABORTED
-    assert differences(before, schema_of(database)) == []
-    written = "SELECT id, description FROM products WHERE id IN (11, 12, 13, 3001, 3002, 3003)"
-    assert query(database, written) == [
-        (11, "by old"), (12, "by new"), (13, "d13"), (3001, "by old"), (3002, "by new"), (3003, "none"),
-    ]  # fmt: skip
-    assert rename.abort().stage is Stage.ABORTED
-
-
 def test_an_undo_after_the_contract_brings_the_schema_of_before_with_the_writes_since(shop: URL) -> None:
     rename, before = ColumnRename(shop, CHANGE), schema_of(shop)
     for step in STEPS.values():
