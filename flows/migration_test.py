@@ -19,6 +19,7 @@ def migration_test(
     project: str | None = None,
     server_url_env: str | None = None,
     sample_data: str | None = None,
+    generate: bool = False,
 ) -> State[Any]:
     """Apply every revision, revert it, compare schema and data with before, apply it again.
 
@@ -31,9 +32,10 @@ def migration_test(
         server_url_env: Environment variable of the worker with the URL of a server for scratch databases;
             default is an embedded one.
         sample_data: SQL file on the worker; default is sample_data.sql beside the alembic.ini.
+        generate: Make rows up from each revision's schema, too.
     """
     try:
-        report = prove_revisions(target, project, server_url_env, sample_data)
+        report = prove_revisions(target, project, server_url_env, sample_data, generate)
     except LockkeeperError as error:
         return untested_state(error)
     return tested_state(report)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, Policies, parse_postgresql_url
 from lockkeeper.errors import ConfigurationError
-from lockkeeper.proving import MigrationTestReport, SampleData, run_migration_test
+from lockkeeper.proving import GeneratedData, MigrationTestReport, SampleData, run_migration_test
 from lockkeeper.proving.reports import markdown_report, summary
 from lockkeeper.proving.sample_data import beside
 from tasks.blocks import load_target
@@ -22,7 +22,11 @@ from tasks.policies import once
 
 @once(name="prove-revisions")
 def prove_revisions(
-    target: str | None, project: str | None, server_url_env: str | None, sample_data: str | None
+    target: str | None,
+    project: str | None,
+    server_url_env: str | None,
+    sample_data: str | None,
+    generate: bool = False,
 ) -> MigrationTestReport:
     """Prove a target's project, or the one at a path of the worker; publishes the report.
 
@@ -37,6 +41,7 @@ def prove_revisions(
         settings,
         _server(server_url_env),
         sample_data=SampleData(file) if file else None,
+        generated=GeneratedData() if generate else None,
         policies=policies,
         announce=lambda text: log.info("%s", text),
     )

@@ -46,6 +46,13 @@ def prove_revisions(
         str | None,
         typer.Option("--sample-data-after", metavar="REVISION", help="Default: the first where it fits."),
     ] = None,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make rows up from each revision's schema, too.")
+    ] = False,
+    generated_rows: Annotated[
+        int, typer.Option("--generated-rows", metavar="N", min=1, help="For each table and form of it.")
+    ] = 8,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Other seeds make up other rows.")] = 1,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there, too.")
     ] = None,
@@ -58,7 +65,7 @@ def prove_revisions(
     Names what a downgrade leaves or loses. Exit code 0 all proven or declared irreversible with a reason, 1
     findings, 2 something could not be checked.
     """
-    from lockkeeper.proving import run_migration_test
+    from lockkeeper.proving import GeneratedData, run_migration_test
     from lockkeeper.proving.reports import junit_report, markdown_report
 
     session: Session = context.obj
@@ -71,6 +78,7 @@ def prove_revisions(
                 settings,
                 _server_url(server_url_env),
                 sample_data=data,
+                generated=GeneratedData(generated_rows, seed) if generate else None,
                 policies=chosen.policies,
                 major=server_version,
                 announce=lambda text: progress.say("test", text),

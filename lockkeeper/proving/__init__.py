@@ -8,6 +8,7 @@ was not given as scratch.
 from __future__ import annotations
 
 from lockkeeper.proving.declarations import Declarations, read_declarations
+from lockkeeper.proving.generated_data import GeneratedData
 from lockkeeper.proving.migration_test import run_migration_test
 from lockkeeper.proving.models import (
     Finding,
@@ -26,6 +27,7 @@ __all__ = [
     "Declarations",
     "Finding",
     "FindingKind",
+    "GeneratedData",
     "MigrationTestReport",
     "ProofState",
     "Rehearsal",

@@ -22,6 +22,7 @@ from lockkeeper.models import Check, Revision, utc_now
 from lockkeeper.postgres.connection import connect, fetch_value
 from lockkeeper.postgres.databases import create_scratch, drop_database
 from lockkeeper.proving.declarations import Declarations, read_declarations
+from lockkeeper.proving.generated_data import GeneratedData
 from lockkeeper.proving.models import MigrationTestReport, ProofState, RevisionProof
 from lockkeeper.proving.observation import Observer
 from lockkeeper.proving.sample_data import SampleData
@@ -45,6 +46,7 @@ def run_migration_test(
     server_url: URL | None = None,
     *,
     sample_data: SampleData | None = None,
+    generated: GeneratedData | None = None,
     policies: Policies | None = None,
     major: int = DEFAULT_MAJOR,
     run_id: str | None = None,
@@ -56,6 +58,7 @@ def run_migration_test(
         settings: the project.
         server_url: a database on the server to use; its role may create databases. None for an embedded one.
         sample_data: rows to test with.
+        generated: rows made up from each revision's schema, beside them.
         policies: time-outs, and what differences from the models mean.
         major: of the embedded server.
         run_id: the run it belongs to.
@@ -68,7 +71,7 @@ def run_migration_test(
     """
     with _server(server_url, major) as url:
         test = _MigrationTest(
-            settings, url, sample_data, policies or Policies(), run_id or new_run_id(), announce
+            settings, url, sample_data, generated, policies or Policies(), run_id or new_run_id(), announce
         )
         return test.run()
 
@@ -81,6 +84,7 @@ class _MigrationTest:
         settings: AlembicSettings,
         server_url: URL,
         sample_data: SampleData | None,
+        generated: GeneratedData | None,
         policies: Policies,
         run_id: str,
         announce: Announce,
@@ -88,6 +92,7 @@ class _MigrationTest:
         self._settings = settings
         self._server_url = server_url
         self._sample_data = sample_data
+        self._generated = generated
         self._policies = policies
         self._run_id = run_id
         self._announce = announce
@@ -113,6 +118,7 @@ class _MigrationTest:
             checks=tuple(self._checks),
             sample_data=str(data.file) if data else None,
             sample_data_after=data.after if data else None,
+            generated_rows=dict(sorted(self._generated.rows_by_table.items())) if self._generated else None,
         )
 
     def _on_a_fresh_database(self) -> bool:
@@ -128,7 +134,10 @@ class _MigrationTest:
                 self._give_up(f"a second, fresh database could not be brought here: {error}")
                 self._checks.append(unknown("heads", error))
                 return False
-            self._climb(stairway, url, steps)
+            if self._generated is not None:
+                self._generated.begin(url, observer.version_tables)
+            if self._climb(stairway, url, steps):
+                return True
             if stairway.stopped is None:
                 self._check_heads(session, observer, url)
                 return False
@@ -155,15 +164,26 @@ class _MigrationTest:
             stairway.rise([step])
             self._load(url, step)
 
-    def _climb(self, stairway: Stairway, url: URL, steps: Sequence[Revision]) -> None:
+    def _climb(self, stairway: Stairway, url: URL, steps: Sequence[Revision]) -> bool:
+        """Prove what is left; returns whether to go on in a fresh database because of generated rows."""
+        generated = self._generated
         for step in steps[len(self._proofs) :]:
             total = f"{len(self._proofs) + 1} of {len(steps)}"
             self._announce(f"{total}: {step.id} {step.message}".rstrip())
-            self._proofs.append(stairway.prove(step))
+            if generated is not None and generated.fill(step.id):
+                stairway.changed()
+            proof = stairway.prove(step)
+            if generated is not None:
+                if generated.is_refused_by(proof):
+                    return True
+                proof = generated.judged(proof, self._declarations)
+            self._proofs.append(proof)
             if stairway.stopped is not None:
-                return
+                return False
             if self._load(url, step):
                 stairway.changed()
+        # Rules are about rows that the application writes: made-up ones keep to the schema only.
+        return generated is not None and generated.in_database
 
     def _load(self, url: URL, step: Revision) -> bool:
         data = self._sample_data
@@ -184,6 +204,8 @@ class _MigrationTest:
         if self._sample_data is not None and self._sample_data.misfit is not None:
             misfit = f"{self._sample_data.file} fits nowhere: {self._sample_data.misfit}"
             self._checks.append(unknown("sample data", ConfigurationError(misfit)))
+        if self._generated is not None:
+            self._checks += [warned("generated rows", text) for text in self._generated.missing]
 
     def _session(self, url: URL) -> AlembicSession:
         return AlembicSession(

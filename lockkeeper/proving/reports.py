@@ -22,6 +22,8 @@ def summary(report: MigrationTestReport) -> str:
     parts = [f"{report.tested} of {total} revisions tested up, down and up again ({report.coverage:.0%})"]
     if report.declared:
         parts.append(f"{report.declared} declared irreversible")
+    if report.generated_rows is not None:
+        parts.append(generated_line(report.generated_rows))
     findings = sum(len(proof.counting) for proof in report.proofs)
     findings += sum(check.state is CheckState.FAILED for check in report.checks)
     parts.append(f"{findings} findings" if findings != 1 else "1 finding")
@@ -30,6 +32,11 @@ def summary(report: MigrationTestReport) -> str:
     if unknown:
         parts.append(f"{unknown} could not be checked")
     return f"{OUTCOMES[report.exit_code]}: " + ", ".join(parts)
+
+
+def generated_line(rows: dict[str, int]) -> str:
+    """Say how many rows were made up."""
+    return f"{sum(rows.values())} rows generated in {len(rows)} tables"
 
 
 def proof_rows(report: MigrationTestReport) -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ PROJECTS = Path(__file__).parents[1] / "projects"
 DEMO = Path(__file__).parents[2] / "migrations"
 
 MakeProject = Callable[..., AlembicSettings]
+ENV_PY = """
+import os
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
 
 
 @pytest.fixture
@@ -45,5 +56,33 @@ def make_target(tmp_path: Path) -> Callable[..., Target]:
             policies=policies,
             **changes,
         )
+
+    return make
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Return a function: (up, down) in SQL for each revision, and lines for the ini -> settings."""
+
+    def make(*revisions: tuple[str, ...], ini: str = "") -> AlembicSettings:
+        versions = tmp_path / "made" / "scripts" / "versions"
+        versions.mkdir(parents=True)
+        (tmp_path / "made" / "alembic.ini").write_text(
+            f"[alembic]\nscript_location = %(here)s/scripts\n{ini}"
+        )
+        (versions.parent / "env.py").write_text(ENV_PY)
+        for number, (up, down, *attributes) in enumerate(revisions, 1):
+            body = f"""
+                from alembic import op
+                revision = "r{number}"
+                down_revision = {f"r{number - 1}" if number > 1 else None!r}
+                {attributes[0] if attributes else ""}
+                def upgrade():
+                    op.execute({up!r})
+                def downgrade():
+                    {"raise NotImplementedError" if down is None else f"op.execute({down!r})"}
+                """
+            (versions / f"r{number}.py").write_text(textwrap.dedent(body))
+        return AlembicSettings(config_file=tmp_path / "made" / "alembic.ini")
 
     return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -28,46 +27,8 @@ from lockkeeper.proving import (
     run_migration_test,
 )
 
-ENV_PY = """
-import os
-from alembic import context
-from sqlalchemy import create_engine, pool
-
-with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).connect() as connection:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
 CREATE = ("CREATE TABLE t (id int PRIMARY KEY, name text)", "DROP TABLE t")
 ROWS = "INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 20) AS n"
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    """Return a function: (up, down) in SQL for each revision, and lines for the ini -> settings."""
-
-    def make(*revisions: tuple[str, ...], ini: str = "") -> AlembicSettings:
-        versions = tmp_path / "made" / "scripts" / "versions"
-        versions.mkdir(parents=True)
-        (tmp_path / "made" / "alembic.ini").write_text(
-            f"[alembic]\nscript_location = %(here)s/scripts\n{ini}"
-        )
-        (versions.parent / "env.py").write_text(ENV_PY)
-        for number, (up, down, *attributes) in enumerate(revisions, 1):
-            body = f"""
-                from alembic import op
-                revision = "r{number}"
-                down_revision = {f"r{number - 1}" if number > 1 else None!r}
-                {attributes[0] if attributes else ""}
-                def upgrade():
-                    op.execute({up!r})
-                def downgrade():
-                    {"raise NotImplementedError" if down is None else f"op.execute({down!r})"}
-                """
-            (versions / f"r{number}.py").write_text(textwrap.dedent(body))
-        return AlembicSettings(config_file=tmp_path / "made" / "alembic.ini")
-
-    return make
 
 
 @pytest.fixture
