@@ -1,6 +1,6 @@
 """A copy that has everything takes the database's place, and no write is lost.
 
-Beside the application: the copy's schema and foreign keys are checked, and it is waited until the replay is
+Beside the application: the copy's schema and constraints are checked, and it is waited until the replay is
 less than a second behind. Under the fence: the last changes, sequences, and the proof that what is never
 captured (unlogged tables, large objects) was not written. Whatever fails, the original serves on.
 """
@@ -8,7 +8,7 @@ captured (unlogged tables, large objects) was not written. Whatever fails, the o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,14 +18,21 @@ from lockkeeper.backup.copy import restored_copy
 from lockkeeper.backup.counters import LARGE_OBJECTS, Counters
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.config import Target
-from lockkeeper.errors import NeedsHumanError, ReplayLagError, VerificationError
+from lockkeeper.errors import DatabaseError, NeedsHumanError, ReplayLagError, VerificationError
 from lockkeeper.models import BackupManifest, RestoreReport, SchemaFingerprint
 from lockkeeper.postgres.connection import Connection, connect, execute
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.properties import apply_properties
 from lockkeeper.recovery.capture import Capture
 from lockkeeper.recovery.exchange import Exchange, Swapped, drop_quarantine, put_in_place
-from lockkeeper.recovery.replay import ParkedWrite, Replay, ReplayOutcome, check_constraints, start_replay
+from lockkeeper.recovery.replay import (
+    Constraint,
+    ParkedWrite,
+    Replay,
+    ReplayOutcome,
+    check_constraints,
+    start_replay,
+)
 from lockkeeper.recovery.standby import Standby
 from lockkeeper.recovery.write_proof import FencedScene, written_since
 from lockkeeper.storage import open_storage
@@ -34,6 +41,9 @@ GATE_LAG_S = 1.0
 """The fence is closed only when a mark reaches the copy within this: its drain lasts about as long."""
 GATE_TIMEOUT_S = 3600.0
 DRAIN_TIMEOUT_S = 30.0
+CONSTRAINTS_BUDGET_S = 4.0
+"""How long foreign keys and checks of the copy are looked at before the swap. They were all checked when the
+copy was restored; only what was replayed since can break one. The rest is looked at after the swap."""
 OWN_SCHEMAS = ("lockkeeper_replay", "lockkeeper_parked")
 _OWN_PUBLICATION = "lockkeeper_"
 _IDENTITY = "replica identity"
@@ -66,6 +76,7 @@ class TakeOver:
     own_writes: Mapping[str, Counters]
     spend: Callable[[], None] = lambda: None
     outcome: ReplayOutcome | None = None
+    unchecked: Sequence[Constraint] = ()
 
     def perform(self) -> Swapped:
         """Check, gate, fence, drain, swap; raises as ``put_in_place``, and when a check or the gate fails."""
@@ -91,9 +102,21 @@ class TakeOver:
         """Hold the copy's schema against the backup's, and check its foreign keys, while all others write."""
         with connect(self.copy_url, "verify", run_id=self.run_id) as connection:
             findings = schema_as_served(self.manifest.schema_fingerprint, schema_fingerprint(connection))
-        findings += check_constraints(self.copy_url, self.run_id)
+        constraints = check_constraints(self.copy_url, self.run_id, budget_s=CONSTRAINTS_BUDGET_S)
+        findings += constraints.findings
+        self.unchecked = constraints.unchecked
         if findings:
             raise VerificationError("The copy cannot take the database's place", findings)
+
+    def late_findings(self) -> list[str]:
+        """Check, in the database that the copy has become, the constraints that there was no time for."""
+        if not self.unchecked:
+            return []
+        try:
+            return check_constraints(self.target.url, self.run_id, only=self.unchecked).findings
+        except DatabaseError as error:
+            names = ", ".join(f"{one.name} of {one.table}" for one in self.unchecked)
+            return [f"constraints not checked after what was replayed: {names}: {error}"]
 
     def _before_fence(self, scene: FencedScene) -> Collection[int]:
         wait_until_close(self.replay, scene.connection)
@@ -264,6 +287,7 @@ def _report(take_over: TakeOver, swapped: Swapped, began: float, warnings: tuple
     target, told = take_over.target, [*warnings, *swapped.warnings]
     told += take_over.capture.end(target, take_over.reason, database=swapped.quarantine)
     told += replayed.warnings if (replayed := take_over.outcome) else ()
+    told += take_over.late_findings()
     quarantine = swapped.quarantine
     if quarantine and not target.policies.keep_quarantine:
         quarantine = drop_quarantine(target, quarantine, take_over.run_id, told)

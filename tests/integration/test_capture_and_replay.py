@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from lockkeeper.local.postgres_server import EmbeddedPostgres
-from lockkeeper.recovery.replay.handle import check_constraints
+from lockkeeper.recovery.replay.constraints import check_constraints
 from tests.integration.captured import Line, captured_line, read, run
 
 TYPES = r"""
@@ -203,7 +203,27 @@ def test_what_triggers_and_foreign_keys_did_at_the_source_is_not_done_twice(
     shop.source("INSERT INTO child VALUES (2, 1), (3, 2)", "DELETE FROM parent WHERE id = 2")
     shop.carry()
     shop.assert_equal("parent", "child")
-    assert check_constraints(shop.copy_url, "t") == []
+    assert check_constraints(shop.copy_url, "t") == ([], [])
+
+
+def test_broken_constraints_are_counted_and_those_without_time_are_named(line: Callable[..., Line]) -> None:
+    shop = line(
+        "CREATE TABLE parent (id int PRIMARY KEY)",
+        "CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent, n int CHECK (n > 0))",
+        "INSERT INTO parent VALUES (1); INSERT INTO child SELECT g, 1, 1 FROM generate_series(1, 10) AS g",
+    )
+    run(shop.copy_url, "SET session_replication_role = replica; DELETE FROM parent")
+    findings, unchecked = check_constraints(shop.copy_url, "t", budget_s=30)
+    assert (findings, unchecked) == (
+        ["constraint child_parent_fkey of public.child: 10 rows do not satisfy it"],
+        [],
+    )
+    late = check_constraints(shop.copy_url, "t", budget_s=0)
+    assert (late.findings, {one.name for one in late.unchecked}) == (
+        [],
+        {"child_parent_fkey", "child_n_check"},
+    )
+    assert check_constraints(shop.copy_url, "t", only=late.unchecked).findings == findings
 
 
 def test_large_transactions_arrive_whole(line: Callable[..., Line]) -> None:

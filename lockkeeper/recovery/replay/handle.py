@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from psycopg2 import sql
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import Target
 from lockkeeper.errors import ReplayError, ReplayLagError
 from lockkeeper.local.daemons import ProcessIdentity, end_process, log_tail
 from lockkeeper.models import utc_now
-from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all, fetch_one, named_query
+from lockkeeper.postgres.connection import Connection, connect, execute, fetch_one
 from lockkeeper.recovery.capture.ending import tidy
 from lockkeeper.recovery.capture.files import is_claimed, load, save
 from lockkeeper.recovery.capture.handle import Capture
@@ -27,7 +26,6 @@ from lockkeeper.recovery.replay.bookkeeping import (
     read_parked,
     read_progress,
 )
-from lockkeeper.recovery.replay.catalogue import PACKAGE
 from lockkeeper.recovery.replay.models import (
     PARKED,
     RECORD,
@@ -236,17 +234,3 @@ def open_replay(target: Target, capture: Capture) -> Replay | None:
     """Return the replay of a capture, or None when there is none."""
     record = load(capture.folder / RECORD, ReplayRecord)
     return Replay(capture, target.maintenance_url.set(database=record.copy_database)) if record else None
-
-
-def check_constraints(url: URL, run_id: str) -> list[str]:
-    """Check foreign keys and checks of a copy, which replay does not; returns readable findings.
-
-    Reads every referencing table once, under ACCESS SHARE.
-    """
-    findings = []
-    with connect(url, "constraints", run_id=run_id) as connection:
-        for table, name, query in fetch_all(connection, named_query("constraint_checks", PACKAGE)):
-            count = int(fetch_one(connection, sql.SQL(query))[0])
-            if count:
-                findings.append(f"constraint {name} of {table}: {count} rows do not satisfy it")
-    return findings
