@@ -1,4 +1,4 @@
-"""An operator's view, in a real browser: the report of a recovered run, and the form of a target.
+"""An operator's view, in a real browser: the report of a recovered run, the form of a target, a rename.
 
 Needs Chromium (`.ci/browser`). Without it these tests are skipped on a desk, and fail in CI.
 """
@@ -18,11 +18,15 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from lockkeeper.local.prefect_server import EmbeddedPrefect
+from lockkeeper.postgres.connection import connect, fetch_all
+from tests.acceptance.app.processes import fill_shop
+from tests.acceptance.operator_at_prefect import Operator
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
+needs_browser = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium here, so the UI was NOT tested"
 )
+pytestmark = needs_browser
 PATIENCE_MS = 60_000
 SAVE = """
 import json, os
@@ -132,3 +136,22 @@ def test_a_target_edited_in_the_form_keeps_its_bucket_and_its_secrets(prefect, p
     loaded = python(prefect, LOAD)
     expected = [url, "backups", "maintenance", "/srv/shop/alembic.ini", "None", "None", "None"]
     assert loaded.stdout.split() == expected, loaded.stderr
+
+
+@pytest.mark.timeout(600)
+def test_a_rename_is_started_and_aborted_in_the_browser(prefect, page, database, tmp_path) -> None:
+    fill_shop(database, 2_000)
+    login = database.render_as_string(hide_password=False)
+    saved = python(prefect, SAVE, name="renamed", database_url=login, storage_folder=str(tmp_path / "kept"))
+    assert saved.returncode == 0, saved.stderr
+    operator = Operator(prefect, page, tmp_path)
+    run = operator.start("renamed")
+    operator.answer(run, "abort", "Let applications read description_new?", "not this year")
+    operator.sees_end(run, "Aborted")
+    with connect(database, "tests") as connection:
+        query = "SELECT column_name FROM information_schema.columns WHERE table_name = 'products'"
+        columns = {name for (name,) in fetch_all(connection, query)}
+        flags = fetch_all(connection, "SELECT percent FROM lockkeeper.feature_flag")
+    assert ("description" in columns, "description_new" in columns, flags) == (True, False, [])
+    pictures = {path.name.split("-", 1)[1] for path in tmp_path.glob("*.png")}
+    assert pictures >= {"start.png", "abort-applications.png", "aborted.png"}
