@@ -20,6 +20,8 @@ def migration_test(
     server_url_env: str | None = None,
     sample_data: str | None = None,
     generate: bool = False,
+    baseline: str | None = None,
+    to: str | None = None,
 ) -> State[Any]:
     """Apply every revision, revert it, compare schema and data with before, apply it again.
 
@@ -33,9 +35,12 @@ def migration_test(
             default is an embedded one.
         sample_data: SQL file on the worker; default is sample_data.sql beside the alembic.ini.
         generate: Make rows up from each revision's schema, too.
+        baseline: SQL file on the worker with the schema that the first revision finds; default is
+            baseline.sql beside the alembic.ini.
+        to: Revision to stop at; default is every head.
     """
     try:
-        report = prove_revisions(target, project, server_url_env, sample_data, generate)
+        report = prove_revisions(target, project, server_url_env, sample_data, generate, baseline, to)
     except LockkeeperError as error:
         return untested_state(error)
     return tested_state(report)

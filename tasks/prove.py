@@ -12,9 +12,9 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, Policies, parse_postgresql_url
 from lockkeeper.errors import ConfigurationError
-from lockkeeper.proving import GeneratedData, MigrationTestReport, SampleData, run_migration_test
+from lockkeeper.proving import Baseline, GeneratedData, MigrationTestReport, SampleData, run_migration_test
 from lockkeeper.proving.reports import markdown_report, summary
-from lockkeeper.proving.sample_data import beside
+from lockkeeper.proving.sample_data import baseline_beside, beside
 from tasks.blocks import load_target
 from tasks.logs import keep_secrets_out_of_logs, run_logger
 from tasks.policies import once
@@ -27,6 +27,8 @@ def prove_revisions(
     server_url_env: str | None,
     sample_data: str | None,
     generate: bool = False,
+    baseline: str | None = None,
+    to: str | None = None,
 ) -> MigrationTestReport:
     """Prove a target's project, or the one at a path of the worker; publishes the report.
 
@@ -36,12 +38,15 @@ def prove_revisions(
     keep_secrets_out_of_logs()
     settings, policies = _project(target, project)
     file = Path(sample_data) if sample_data else beside(settings.config_file)
+    schema = Path(baseline) if baseline else baseline_beside(settings.config_file)
     log = run_logger(get_run_logger())
     report = run_migration_test(
         settings,
         _server(server_url_env),
         sample_data=SampleData(file) if file else None,
         generated=GeneratedData() if generate else None,
+        baseline=Baseline(schema) if schema else None,
+        to=to,
         policies=policies,
         announce=lambda text: log.info("%s", text),
     )

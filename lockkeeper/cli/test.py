@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from lockkeeper.config import Target
-    from lockkeeper.proving import MigrationTestReport, SampleData
+    from lockkeeper.proving import Baseline, MigrationTestReport, SampleData
 
 _NO_DATABASE = "postgresql:///lockkeeper_test"
 """Stands for the target's database, which a test never connects to."""
@@ -45,6 +45,15 @@ def prove_revisions(
     sample_data_after: Annotated[
         str | None,
         typer.Option("--sample-data-after", metavar="REVISION", help="Default: the first where it fits."),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline", metavar="FILE", help="Schema before the first revision. Default: baseline.sql."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="REVISION", help="Go no further. Default: every head.")
     ] = None,
     generate: Annotated[
         bool, typer.Option("--generate", help="Make rows up from each revision's schema, too.")
@@ -79,6 +88,8 @@ def prove_revisions(
                 _server_url(server_url_env),
                 sample_data=data,
                 generated=GeneratedData(generated_rows, seed) if generate else None,
+                baseline=_baseline(baseline, settings.config_file),
+                to=to,
                 policies=chosen.policies,
                 major=server_version,
                 announce=lambda text: progress.say("test", text),
@@ -109,6 +120,13 @@ def _sample_data(file: Path | None, after: str | None, config_file: Path) -> Sam
     if file is None and after is not None:
         raise ConfigurationError("--sample-data-after needs --sample-data FILE.")
     return None if file is None else SampleData(file, after)
+
+
+def _baseline(file: Path | None, config_file: Path) -> Baseline | None:
+    from lockkeeper.proving.sample_data import Baseline, baseline_beside
+
+    file = file or baseline_beside(config_file)
+    return None if file is None else Baseline(file)
 
 
 def _server_url(variable: str | None) -> URL | None:

@@ -20,10 +20,11 @@ from lockkeeper.proving.models import (
     RevisionProof,
 )
 from lockkeeper.proving.rehearsal import rehearse
-from lockkeeper.proving.sample_data import SampleData
+from lockkeeper.proving.sample_data import Baseline, SampleData
 from lockkeeper.proving.stairway import Stairway
 
 __all__ = [
+    "Baseline",
     "Declarations",
     "Finding",
     "FindingKind",

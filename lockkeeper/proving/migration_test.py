@@ -10,6 +10,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -25,7 +26,7 @@ from lockkeeper.proving.declarations import Declarations, read_declarations
 from lockkeeper.proving.generated_data import GeneratedData
 from lockkeeper.proving.models import MigrationTestReport, ProofState, RevisionProof
 from lockkeeper.proving.observation import Observer
-from lockkeeper.proving.sample_data import SampleData
+from lockkeeper.proving.sample_data import Baseline, SampleData
 from lockkeeper.proving.stairway import Announce, Stairway, unchecked
 from lockkeeper.record import new_run_id
 from lockkeeper.verification import (
@@ -47,6 +48,8 @@ def run_migration_test(
     *,
     sample_data: SampleData | None = None,
     generated: GeneratedData | None = None,
+    baseline: Baseline | None = None,
+    to: str | None = None,
     policies: Policies | None = None,
     major: int = DEFAULT_MAJOR,
     run_id: str | None = None,
@@ -59,6 +62,8 @@ def run_migration_test(
         server_url: a database on the server to use; its role may create databases. None for an embedded one.
         sample_data: rows to test with.
         generated: rows made up from each revision's schema, beside them.
+        baseline: the schema that the project's first revision finds; default is an empty database.
+        to: the last revision to prove; default is every head.
         policies: time-outs, and what differences from the models mean.
         major: of the embedded server.
         run_id: the run it belongs to.
@@ -70,10 +75,19 @@ def run_migration_test(
         DatabaseError: the server cannot be used.
     """
     with _server(server_url, major) as url:
-        test = _MigrationTest(
-            settings, url, sample_data, generated, policies or Policies(), run_id or new_run_id(), announce
-        )
+        inputs = _Inputs(sample_data, generated, baseline, to or "heads")
+        test = _MigrationTest(settings, url, inputs, policies or Policies(), run_id or new_run_id(), announce)
         return test.run()
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a test is made with, beside the project."""
+
+    sample_data: SampleData | None
+    generated: GeneratedData | None
+    baseline: Baseline | None
+    destination: str
 
 
 class _MigrationTest:
@@ -83,16 +97,18 @@ class _MigrationTest:
         self,
         settings: AlembicSettings,
         server_url: URL,
-        sample_data: SampleData | None,
-        generated: GeneratedData | None,
+        inputs: _Inputs,
         policies: Policies,
         run_id: str,
         announce: Announce,
     ) -> None:
         self._settings = settings
         self._server_url = server_url
-        self._sample_data = sample_data
-        self._generated = generated
+        self._sample_data = inputs.sample_data
+        self._generated = inputs.generated
+        self._baseline = inputs.baseline
+        self._destination = inputs.destination
+        self._reaches_head = True
         self._policies = policies
         self._run_id = run_id
         self._announce = announce
@@ -118,6 +134,8 @@ class _MigrationTest:
             checks=tuple(self._checks),
             sample_data=str(data.file) if data else None,
             sample_data_after=data.after if data else None,
+            baseline=str(self._baseline.file) if self._baseline else None,
+            destination=self._destination,
             generated_rows=dict(sorted(self._generated.rows_by_table.items())) if self._generated else None,
         )
 
@@ -142,16 +160,15 @@ class _MigrationTest:
                 self._check_heads(session, observer, url)
                 return False
         if self._proofs[-1].state is ProofState.FAILED and self._proofs[-1].upgrade_s is not None:
-            return (
-                True  # after the last one, too: what is checked at the heads needs a database that got there
-            )
+            return True  # after the last one, too: the heads are checked in a database that got there
         self._give_up(stairway.stopped)
         return False
 
     def _plan(self, session: AlembicSession) -> tuple[Revision, ...]:
         if self._steps is None:
-            self._steps = session.plan("heads").steps
-            self._declarations = read_declarations(self._settings, self._steps)
+            plan = session.plan(self._destination)
+            self._steps, self._reaches_head = plan.steps, plan.reaches_head
+            self._declarations = read_declarations(self._settings, session.history())
             after = self._sample_data.after if self._sample_data else None
             if after is not None and after not in {step.id for step in self._steps}:
                 raise ConfigurationError(
@@ -195,7 +212,8 @@ class _MigrationTest:
     def _check_heads(self, session: AlembicSession, observer: Observer, url: URL) -> None:
         """Compare the heads with the models and the rules; say what is not validated, or was not tested."""
         try:
-            self._checks += check_models(session.model_differences(), self._policies.model_differences)
+            if self._reaches_head:  # the models describe the heads
+                self._checks += check_models(session.model_differences(), self._policies.model_differences)
         except LockkeeperError as error:
             self._checks.append(unknown("models", error))
         timeout = self._policies.rule_timeout_ms
@@ -218,7 +236,10 @@ class _MigrationTest:
             reason = f"migration test of {self._settings.config_file}"
             name = create_scratch(connection, DATABASE, "prove", run_id=self._run_id, reason=reason)
         try:
-            yield self._server_url.set(database=name)
+            url = self._server_url.set(database=name)
+            if self._baseline is not None:
+                self._baseline.load(url)
+            yield url
         finally:
             with connect(self._server_url, "scratch", run_id=self._run_id) as connection:
                 drop_database(connection, name)

@@ -83,6 +83,8 @@ class MigrationTestReport(Fact):
     checks: tuple[Check, ...] = Field(default=(), description="Models and rules, at the heads.")
     sample_data: str | None = Field(default=None, description="The file with rows to test with.")
     sample_data_after: str | None = Field(default=None, description="The revision that it was loaded after.")
+    baseline: str | None = Field(default=None, description="The file with the schema that it began with.")
+    destination: str = Field(default="heads", description="Up to where revisions were proven.")
     generated_rows: dict[str, int] | None = Field(
         default=None, description="How many rows were made up for each table; None when none were wanted."
     )

@@ -59,7 +59,7 @@ def rehearse(
     _refuse_production(target, scratch_url)
     started_at, started = utc_now(), time.monotonic()
     settings = target.require_alembic()
-    declarations = read_declarations(settings, plan.steps)
+    declarations = read_declarations(settings, plan.steps, whole_project=False)
     facts: dict[str, Any] = {}
     proofs: list[RevisionProof] = []
     checks: list[Check] = []

@@ -20,6 +20,8 @@ def summary(report: MigrationTestReport) -> str:
     """Return the result in one line."""
     total = len(report.proofs)
     parts = [f"{report.tested} of {total} revisions tested up, down and up again ({report.coverage:.0%})"]
+    if report.destination != "heads":
+        parts.append(f"up to {report.destination}")
     if report.declared:
         parts.append(f"{report.declared} declared irreversible")
     if report.generated_rows is not None:
@@ -90,7 +92,8 @@ def markdown_report(report: MigrationTestReport) -> str:
     parts = [
         "# Migration test: " + _escaped(summary(report)),
         f"Project {_escaped(report.project)}, PostgreSQL {report.server_version_num // 10000}, "
-        f"sample data: {_escaped(data)}, {format_duration(report.duration_s)}.",
+        f"baseline: {_escaped(report.baseline or 'none')}, sample data: {_escaped(data)}, "
+        f"{format_duration(report.duration_s)}.",
         "\n".join([
             "| " + " | ".join(_HEADER) + " |",
             "|" + " --- |" * len(_HEADER),

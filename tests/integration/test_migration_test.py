@@ -19,6 +19,7 @@ from lockkeeper.models import BackupManifest, BackupState, utc_now
 from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.proving import (
+    Baseline,
     FindingKind,
     MigrationTestReport,
     ProofState,
@@ -26,6 +27,7 @@ from lockkeeper.proving import (
     rehearse,
     run_migration_test,
 )
+from lockkeeper.proving.reports import summary
 
 CREATE = ("CREATE TABLE t (id int PRIMARY KEY, name text)", "DROP TABLE t")
 ROWS = "INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 20) AS n"
@@ -122,6 +124,26 @@ def test_sample_data_that_fits_nowhere_could_not_be_checked(write, tmp_path: Pat
     (tmp_path / "other.sql").write_text("INSERT INTO nowhere VALUES (1)")
     report = run_migration_test(write(CREATE), server.url(), sample_data=SampleData(tmp_path / "other.sql"))
     assert (states(report), report.exit_code) == (["passed"], 2)
+
+
+def test_a_test_can_end_before_the_heads(write, server) -> None:
+    settings = write(
+        CREATE, ("ALTER TABLE t ADD a int", "ALTER TABLE t DROP a"), ("SELECT 1 / 0", "SELECT 1")
+    )
+    report = run_migration_test(settings, server.url(), to="r2")
+    assert (states(report), report.exit_code) == (["passed", "passed"], 0)
+    assert "up to r2" in summary(report)
+
+
+def test_a_baseline_that_fails_or_is_for_psql_is_refused(write, tmp_path: Path, server) -> None:
+    settings = write(CREATE)
+    file = tmp_path / "schema.sql"
+    for text, why in (("CREATE TABLE t (id nonsense)", "nonsense"), ("\\connect shop\n", "psql")):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match=why):
+            run_migration_test(settings, server.url(), baseline=Baseline(file))
+    file.write_text("\\restrict a1\nCREATE TABLE other (id int);\n\\unrestrict a1\n")
+    assert run_migration_test(settings, server.url(), baseline=Baseline(file)).exit_code == 0
 
 
 def test_the_command_writes_a_document_and_junit(

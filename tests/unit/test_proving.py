@@ -48,6 +48,22 @@ def test_a_declaration_without_a_reason_is_refused(line: str, tmp_path: Path) ->
         read_declarations(AlembicSettings(config_file=tmp_path / "alembic.ini"), [Revision(id="r1")])
 
 
+def test_a_pattern_declares_many_revisions_and_the_nearest_word_counts(tmp_path: Path) -> None:
+    (tmp_path / "alembic.ini").write_text(
+        "[lockkeeper]\nirreversible =\n    *: too old\n    r2: too big\n"
+        "leaves =\n    r* public.t: not needed\n    r1 public.t: a copy\n"
+    )
+    settings = AlembicSettings(config_file=tmp_path / "alembic.ini")
+    revisions = [Revision(id="r1"), Revision(id="r2"), Revision(id="r3", irreversible_because="gone")]
+    found = read_declarations(settings, revisions)
+    assert found.irreversible == {"r1": "too old", "r2": "too big", "r3": "gone"}
+    assert (found.allows("r1", "public.t"), found.allows("r2", "public.t")) == ("a copy", "not needed")
+    with pytest.raises(ConfigurationError, match="r2"):
+        read_declarations(settings, revisions[:1])
+    pending = read_declarations(settings, revisions[:1], whole_project=False)
+    assert pending.irreversible == {"r1": "too old"}, "what is declared of others is not for this plan"
+
+
 def report(*states: ProofState) -> MigrationTestReport:
     finding = Finding(kind=FindingKind.RESIDUE, subject="type <a>", message="left <a> & \x01 ]]> behind")
     proofs = [

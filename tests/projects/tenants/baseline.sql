@@ -1,0 +1,2 @@
+CREATE SCHEMA red;
+CREATE SCHEMA blue;
