@@ -48,6 +48,12 @@ def find_suspended(api: PrefectApi, wanted: str) -> SuspendedRun:
     return found[0]
 
 
+def newest_run(api: PrefectApi, wanted: str) -> Run | None:
+    """Return the newest flow run that ``wanted`` means, whatever its state; raises PrefectApiError."""
+    newest = api.request("POST", "/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": _PAGE})
+    return next((run for run in newest if _is_meant(run, wanted)), None)
+
+
 def answer(api: PrefectApi, run: SuspendedRun, decision: Decision, reason: str, approver: str) -> None:
     """Answer the question of a suspended run, which a worker then takes up again.
 
@@ -84,8 +90,7 @@ def _is_meant(run: Run, wanted: str) -> bool:
 
 
 def _not_waiting(api: PrefectApi, wanted: str, waiting: Sequence[Run]) -> str:
-    newest = api.request("POST", "/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": _PAGE})
-    known = next((run for run in newest if _is_meant(run, wanted)), None)
+    known = newest_run(api, wanted)
     if known is not None:
         state = (known.get("state") or {}).get("name", "without a state")
         return f"Run {_suspended(known)} is {state}: it does not wait for an answer."

@@ -28,6 +28,7 @@ from lockkeeper.cli import (
     status,
     targets,
     test,
+    watch,
 )
 from lockkeeper.cli.output import Result, Session, configure_logging
 from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
@@ -62,7 +63,7 @@ app.add_typer(targets.app, name="target")
 app.add_typer(rename.app, name="rename")
 app.add_typer(alerts.app, name="alert")
 for _command in (
-    migrations.migrate, migrations.plan, lint.lint, status.status,
+    migrations.migrate, migrations.plan, lint.lint, status.status, watch.watch,
     approvals.approve, approvals.reject, approvals.abort,
     backups.backup, backups.backups, backups.restore, drill.drill, rename.tune,
     recoveries.recover, recoveries.undo, recoveries.clean, stack.up, stack.down,

@@ -17,7 +17,7 @@ from lockkeeper.models import Approval, Decision, RunReport, utc_now
 from lockkeeper.postgres.locks import migration_lock
 from lockkeeper.prefect_api import PrefectApi
 from lockkeeper.storage import open_storage
-from lockkeeper.suspended_runs import answer, find_suspended
+from lockkeeper.suspended_runs import answer, find_suspended, newest_run
 from tasks.approvals import question_key, run_that_asked
 from tasks.blocks import load_target
 from tests.flows.observing import leftovers, play, report_of, reports, work
@@ -66,6 +66,7 @@ def test_an_approved_migration_is_backed_up_and_rehearsed_again_and_applied(
 
     state = work(api, production_migration, run)
     assert state.is_completed(), state.message
+    assert newest_run(prefect_api, str(run)[:8])["parameters"]["target"] == guarded.name
     assert guarded.columns() == ["balance", "email", "id", "status"]
     report = next(one for one in reports(api, run) if "succeeded" in one.splitlines()[0])
     assert "Approved by ada: it is short" in report
