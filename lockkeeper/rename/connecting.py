@@ -9,7 +9,7 @@ import psycopg2
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
 from lockkeeper.errors import ConnectionLostError, LockTimeoutError, RenameError
@@ -31,6 +31,8 @@ def converting_errors() -> Iterator[None]:
         raise LockTimeoutError(str(error), error.sqlstate) from error
     except OnlineOperationError as error:
         raise RenameError(str(error)) from error
+    except PendingRollbackError as error:  # what SQLAlchemy says of any statement after a connection's end
+        raise ConnectionLostError("The connection to the database was lost.") from error
     except DBAPIError as error:
         if isinstance(error.orig, psycopg2.Error):
             raise convert_error(error.orig) from error
