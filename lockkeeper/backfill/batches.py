@@ -1,5 +1,8 @@
 """The loop of every backfill: range after range, each one short transaction, its cursor in the same one.
 
+A walk by pages hands a range over in shares: the first share moves to other pages, and what it leaves is room
+for the next one's new row versions, on the same page and without an entry in any index (HOT).
+
 A batch waits for a row that somebody holds no longer than for any lock, then lets all its rows go and comes
 back with half of them, down to the single row, which is named and handed over. So does a batch that a row's
 values make fail. Whatever is no fault of a row (no space left, a lost connection) ends the loop.
@@ -41,8 +44,8 @@ class Fault(NamedTuple):
 class Keeper(Protocol):
     """What a backfill remembers, and what it does with rows that cannot be filled."""
 
-    def keep(self, place: Place, written: int) -> None:
-        """Remember the cursor; called in the batch's own transaction."""
+    def keep(self, place: Place | None, written: int) -> None:
+        """Remember the cursor, in the batch's own transaction; it moves with a range's last share."""
 
     def park(self, row: Row, fault: Fault) -> None:
         """Remember a row that could not be filled, or raise."""
@@ -69,18 +72,41 @@ def fill(
     """
     total = 0
     where = work.where if work.bound_by_where else None
-    while upto := walk.bound(after, steering.rows, where):
-        started = time.monotonic()
-        outcome = _try(session, walk.table, walk.condition(after, upto), work, partial(keeper.keep, upto))
-        if isinstance(outcome, int):
-            steering.took(outcome, (time.monotonic() - started) * 1000)
-        elif steering.failed():
+    while upto := walk.bound(after, (size := steering.rows) * len(walk.shares), where):
+        written, fault = _by_shares(session, walk, work, steering, keeper, (after, upto))
+        total += written
+        if fault and steering.failed(size):
             continue
-        else:
+        if fault:
             outcome = _one_by_one(session, walk, work, keeper, (after, upto))
-        total, after = total + outcome, upto
-        keeper.between(outcome)
+            total += outcome
+            keeper.between(outcome)
+        after = upto
     return total
+
+
+def _by_shares(
+    session: Session,
+    walk: Walk,
+    work: Work,
+    steering: Steering,
+    keeper: Keeper,
+    span: tuple[Place | None, Place],
+) -> tuple[int, Fault | None]:
+    """Fill a range share by share, each in its own transaction; end at the first fault."""
+    after, upto = span
+    total = 0
+    for number, share in enumerate(walk.shares, 1):
+        place = upto if number == len(walk.shares) else after
+        condition = " AND ".join([walk.condition(after, upto), *([share] if share else [])])
+        started = time.monotonic()
+        outcome = _try(session, walk.table, condition, work, partial(keeper.keep, place))
+        if isinstance(outcome, Fault):
+            return total, outcome
+        steering.took(outcome, (time.monotonic() - started) * 1000)
+        total += outcome
+        keeper.between(outcome)
+    return total, None
 
 
 def fill_row(session: Session, walk: Walk, work: Work, row: Row) -> Fault | None:

@@ -14,8 +14,8 @@ from lockkeeper.backfill.walks import (
     Place,
     Row,
     Walk,
+    fills_by_pages,
     find_key,
-    goes_by_pages,
     page_count,
 )
 from lockkeeper.errors import FencedError
@@ -25,6 +25,7 @@ from lockkeeper.ops.ddl import literal, quote_table
 from lockkeeper.ops.session import Session
 
 PACKAGE = "lockkeeper.backfill"
+UNKNOWN_ROWS_PER_PAGE = 50.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def plan(session: Session, change_id: int, token: int, tables: Sequence[Relation
     number = 0
     for table in tables:
         key = find_key(session, table.oid)
-        by_pages = goes_by_pages(session, table.oid, key)
+        by_pages = fills_by_pages(session, table.oid, key)
         for after, upto in _bounds(session, table, by_pages, parts):
             number += 1
             session.run(
@@ -132,7 +133,7 @@ def walk(session: Session, chunk: Chunk) -> Walk:
     table = f"ONLY {chunk.relation_sql}"
     if chunk.by_pages or key is None:
         end = int(chunk.upto[0]) if chunk.upto else page_count(session, chunk.relation_sql)
-        return PageWalk(session, table, end, chunk.rows / max(chunk.pages, 1), key)
+        return PageWalk(session, table, end, chunk.rows / max(chunk.pages, 1) or UNKNOWN_ROWS_PER_PAGE, key)
     return KeyWalk(session, table, key, chunk.upto)
 
 
@@ -147,25 +148,28 @@ def of_present_file(session: Session, chunk: Chunk, token: int) -> Chunk:
     return replace(chunk, file_node=node, after=None, upto=pages)
 
 
-def _write(session: Session, chunk: Chunk, token: int, pairs: str) -> None:
+def _write(session: Session, chunk: Chunk, token: int, pairs: str, condition: str = "true") -> None:
     changed = session.run(
         f"UPDATE lockkeeper.backfill_chunk SET {pairs} "
-        f"WHERE change_id = {chunk.change_id} AND number = {chunk.number} AND token = {token}"
+        f"WHERE change_id = {chunk.change_id} AND number = {chunk.number} AND token = {token} AND {condition}"
     )
     if changed != 1:
         raise FencedError(
-            f"Chunk {chunk.number} of {chunk.relation_sql} was taken over by another worker; this one's last "
-            "batch was rolled back."
+            f"Chunk {chunk.number} of {chunk.relation_sql} was taken over by another worker, or the table "
+            "was rewritten (VACUUM FULL, CLUSTER) so that its pages are others now; this worker's last "
+            "batch was rolled back. Run it again: it goes on, and finds the rows that moved."
         )
 
 
-def keep(session: Session, chunk: Chunk, token: int, place: Place, written: int) -> None:
+def keep(session: Session, chunk: Chunk, token: int, place: Place | None, written: int) -> None:
     """Move a chunk's cursor in the open transaction.
 
     Raises:
-        FencedError: the chunk has another token.
+        FencedError: the chunk has another token, or its cursor is a page of a file that is no more.
     """
-    _write(session, chunk, token, f"after = {_array(place)}, rows_written = rows_written + {int(written)}")
+    pairs = f"after = {_array(place)}, rows_written = rows_written + {int(written)}"
+    same_file = f"file_node = pg_catalog.pg_relation_filenode({chunk.oid})" if chunk.by_pages else "true"
+    _write(session, chunk, token, pairs, same_file)
 
 
 def finish(session: Session, chunk: Chunk, token: int) -> None:

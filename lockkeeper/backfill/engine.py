@@ -108,7 +108,7 @@ class _Keeper:
         self._shared, self._steering = shared, steering
         self._vacuuming = Vacuuming(session, chunk.relation_sql, chunk.rows)
 
-    def keep(self, place: Place, written: int) -> None:
+    def keep(self, place: Place | None, written: int) -> None:
         """Move the cursor, if the chunk is still ours."""
         stored.keep(self._session, self._chunk, self._token, place, written)
 

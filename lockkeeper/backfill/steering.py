@@ -29,12 +29,13 @@ class Steering:
         wanted = int(self.rows * factor) if rows or factor < 1 else self.rows * 2
         self.rows = max(min(LEAST_ROWS, self.most_rows), min(self.most_rows, wanted))
 
-    def failed(self) -> bool:
-        """Halve; False when the rows are so few that each should be tried by itself."""
-        if self.rows <= LEAST_ROWS:
-            return False
-        self.rows = max(LEAST_ROWS, self.rows // 2)
-        return True
+    def failed(self, rows: int) -> bool:
+        """Halve what a range began with (its first shares may have gone well since, and enlarged the next).
+
+        False when the rows are so few that each should be tried by itself.
+        """
+        self.rows = max(min(LEAST_ROWS, self.most_rows), rows // 2)
+        return rows > LEAST_ROWS
 
     def limit(self, most_rows: int, target_ms: float) -> None:
         """Take over bounds that somebody has changed meanwhile."""

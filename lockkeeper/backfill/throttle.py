@@ -61,7 +61,7 @@ class Throttle:
     metric_url: str | None = None
     max_metric: float | None = None
     on_failing_row: Literal["park", "stop"] = "park"
-    vacuum_percent: float = 10.0
+    vacuum_percent: float = 20.0
 
     def __post_init__(self) -> None:
         if self.batch_rows < 1 or self.batch_ms <= 0 or self.pause_ms < 0:

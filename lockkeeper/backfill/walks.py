@@ -1,9 +1,10 @@
 """The two ways through a table, both cut into ranges that need no memory of single rows.
 
 *By key*: any unique key over NOT NULL columns (composite, uuid, text), in its order. *By pages*: ranges of
-blocks (ctid), for tables without such a key, and where the key's order is nothing like the order on disk, so
-that each page is visited once. A row that the application moves behind the cursor has been written by it, and
-what watches the writes (a trigger) has then done the work.
+blocks (ctid), for tables without such a key, and for all that are not small: no index is read, no page is
+visited again later, and a page's rows are written in shares, most of them without leaving it. A row that the
+application moves behind the cursor has been written by it, and what watches the writes (a trigger) has then
+done the work.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Place = tuple[str, ...]
 
 UNRELATED_CORRELATION = 0.3
 _PAGES_AT_LEAST = 1_000
+# A third of a page's rows moves away, the others find room where they are, also when they grow by a third.
+_SHARES = ("(pg_catalog.hashtid(ctid) & 1023) < 342", "(pg_catalog.hashtid(ctid) & 1023) < 683", "")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Walk(Protocol):
     @property
     def table(self) -> str:
         """The table as SQL."""
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """Conditions that cut a range into transactions of about the same size; "" takes all that is left."""
 
     def bound(self, after: Place | None, rows: int, where: str | None) -> Place | None:
         """Return the end of the next range of about ``rows`` rows, or None when nothing is left."""
@@ -94,6 +101,12 @@ def goes_by_pages(session: Session, oid: int, key: Key | None) -> bool:
     return bool(rows) and rows[0][0] > _PAGES_AT_LEAST and abs(rows[0][1]) < UNRELATED_CORRELATION
 
 
+def fills_by_pages(session: Session, oid: int, key: Key | None) -> bool:
+    """Whether a backfill goes by pages: no key, or a table that is not small."""
+    query = f"SELECT pg_catalog.pg_relation_size({oid}) / pg_catalog.current_setting('block_size')::bigint"
+    return key is None or int(session.rows(query)[0][0]) > _PAGES_AT_LEAST
+
+
 @dataclass(frozen=True)
 class KeyWalk:
     """In the order of a unique key, up to ``end`` (None: to the last row there is)."""
@@ -102,6 +115,11 @@ class KeyWalk:
     table: str
     key: Key
     end: Place | None = None
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """The range as a whole."""
+        return ("",)
 
     def _after(self, after: Place | None) -> list[str]:
         return [f"{self.key.row} > {self.key.values(after)}"] if after is not None else []
@@ -156,6 +174,11 @@ class PageWalk:
     end: int
     rows_per_page: float
     key: Key | None = None
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """Thirds of each page, told by a hash of a row's place (hash of tid: PostgreSQL 14 and later)."""
+        return _SHARES
 
     def bound(self, after: Place | None, rows: int, where: str | None) -> Place | None:
         """Return the first block after the next range. ``where`` does not count: pages are what is read."""

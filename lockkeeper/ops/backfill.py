@@ -1,32 +1,28 @@
-"""Rows filled in short batches by key, each its own transaction, while the application goes on.
+"""A migration's backfill: rows filled in short batches, each its own transaction, beside the application.
 
-No cursor is stored: the condition excludes rows that are done, so a run that was killed is continued by
-running it again. A batch waits for a locked row no longer than for any lock; then it lets all its rows go,
-and comes back smaller. It also shrinks when it takes longer than ``TARGET_MS``, and grows again.
+The loop is that of ``lockkeeper.backfill``. No cursor is stored: the condition excludes rows that are done,
+so a run that was killed is continued by running it again. By key where there is one, since the application
+may move rows behind a page that was visited and nothing watches its writes here; else by pages. A row that
+somebody has locked is tried again by itself; a row whose values fail ends the run, by name.
 """
 
 from __future__ import annotations
 
-import time
-from typing import NamedTuple
-
-from sqlalchemy.exc import DBAPIError
+from typing import TYPE_CHECKING, NamedTuple
 
 from lockkeeper.ops import catalog, ddl
-from lockkeeper.ops.errors import (
-    LOCK_NOT_AVAILABLE,
-    InvalidDataError,
-    LockWaitError,
-    NotOnlineError,
-    sqlstate_of,
-)
+from lockkeeper.ops.errors import InvalidDataError, LockWaitError, NotOnlineError
 from lockkeeper.ops.session import Session
+
+if TYPE_CHECKING:
+    from lockkeeper.backfill.batches import Fault, Work
+    from lockkeeper.backfill.walks import Place, Row, Walk
 
 BATCH_ROWS = 1_000
 TARGET_MS = 100
 PASSES = 3
 BATCH_PAGES = 32
-_BATCH_LIMIT_MS = 60_000
+_ROWS_PER_PAGE = 50.0
 
 
 class Batches(NamedTuple):
@@ -37,123 +33,93 @@ class Batches(NamedTuple):
     batch_rows: int = BATCH_ROWS
 
 
-class _Key(NamedTuple):
-    """The columns that order the table, as SQL, and their types."""
+class _Keeper:
+    """Keeps nothing but the count; patient with locked rows, and with nothing else."""
 
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
+    def __init__(self, session: Session, table: str, walk: Walk, work: Work) -> None:
+        self._session, self._table, self._walk, self._work = session, table, walk, work
+        self.written = 0
 
-    def row(self) -> str:
-        return self.columns[0] if len(self.columns) == 1 else f"({', '.join(self.columns)})"
+    def keep(self, place: Place | None, written: int) -> None:
+        """Nothing to do: the condition is the memory."""
 
-    def values(self, texts: tuple[str, ...]) -> str:
-        casts = [f"{ddl.literal(text)}::{kind}" for text, kind in zip(texts, self.types, strict=True)]
-        return casts[0] if len(casts) == 1 else f"({', '.join(casts)})"
+    def park(self, row: Row, fault: Fault) -> None:
+        """Try a locked row as often as the policy says.
+
+        Raises:
+            InvalidDataError: it is the row's values that fail.
+            LockWaitError: somebody keeps it locked.
+        """
+        from lockkeeper.backfill.batches import fill_row
+
+        session, tried = self._session, 1
+        found: Fault | None = fault
+        while found is not None:
+            if not found.may_pass:
+                raise InvalidDataError(
+                    f"Backfill of {self._table}, row with {row.shown}: {found.message}.", table=self._table,
+                    query=f"SELECT * FROM {self._table} WHERE {row.condition}", sqlstate=found.sqlstate,
+                )  # fmt: skip
+            if tried >= session.policy.attempts:
+                raise LockWaitError(
+                    f"Backfill, row with {row.shown}", table=self._table, attempts=tried,
+                    blockers=session.blockers(self._table),
+                )  # fmt: skip
+            session.pause(tried)
+            tried += 1
+            found = fill_row(session, self._walk, self._work, row)
+        self.written += 1
+
+    def between(self, written: int) -> None:
+        """Tell how far it is."""
+        self.written += written
+        self._session.progress(f"{self._table}: {self.written} rows written")
 
 
 def run(session: Session, batches: Batches, assignment: str, where: str) -> int:
     """Run ``UPDATE ... SET assignment WHERE where`` in batches; return the number of rows written.
 
     Raises:
-        NotOnlineError: the table has no key.
-        LockWaitError: some rows stayed locked by another session.
-        InvalidDataError: after three passes rows still match ``where``.
+        NotOnlineError: a partitioned table without a key.
+        LockWaitError: a row stayed locked by another session.
+        InvalidDataError: a row's values fail, or after three passes rows still match ``where``.
     """
     if session.offline:
         session.context.impl.static_output(_block(batches, assignment, where))
         return 0
+    # Here, since lockkeeper.backfill is built upon this package.
+    from lockkeeper.backfill.batches import Work, fill
+    from lockkeeper.backfill.steering import Steering
+
     table = catalog.relation(session, batches.table_name, batches.schema)
-    key = _key(session, table)
-    written = 0
+    walk, work = _walk(session, table), Work(assignment, where, bound_by_where=True)
+    keeper = _Keeper(session, table.sql, walk, work)
     for _ in range(PASSES):
-        written += _one_pass(session, table.sql, key, batches.batch_rows, assignment, where)
+        fill(session, walk, work, Steering(batches.batch_rows, batches.batch_rows, TARGET_MS), keeper, None)
         if not session.rows(f"SELECT EXISTS (SELECT FROM {table.sql} WHERE {where})")[0][0]:
-            return written
+            return keeper.written
     raise InvalidDataError(
-        f"After {PASSES} passes over {table.sql} ({written} rows written) some rows still match {where!r}: "
-        f"either SET {assignment} does not make it false for them, or the application goes on writing such "
-        "rows.",
+        f"After {PASSES} passes over {table.sql} ({keeper.written} rows written) some rows still match "
+        f"{where!r}: either SET {assignment} does not make it false for them, or the application goes on "
+        "writing such rows.",
         table=table.sql,
         query=f"SELECT * FROM {table.sql} WHERE {where}",
     )
 
 
-def _key(session: Session, table: catalog.Relation) -> _Key:
-    rows = session.rows(catalog.named_query("key_columns", oid=str(table.oid)))
-    if not rows:
+def _walk(session: Session, table: catalog.Relation) -> Walk:
+    from lockkeeper.backfill.walks import KeyWalk, PageWalk, find_key, page_count
+
+    key = find_key(session, table.oid)
+    if key is not None:
+        return KeyWalk(session, table.sql, key)
+    if table.partitioned:
         raise NotOnlineError(
-            f"{table.sql} has no primary key and no unique index over NOT NULL columns: batches need one.",
+            f"{table.sql} is partitioned and has no primary key and no unique index over NOT NULL columns: "
+            "fill its partitions one by one.",
             table=table.sql,
         )
-    return _Key(tuple(ddl.quote(name) for name, _ in rows), tuple(kind for _, kind in rows))
-
-
-def _one_pass(session: Session, table: str, key: _Key, most_rows: int, assignment: str, where: str) -> int:
-    written, failures, rows = 0, 0, most_rows
-    last: tuple[str, ...] | None = None
-    while upper := _upper_bound(session, table, key, last, rows, where):
-        batch = [f"{key.row()} <= {key.values(upper)}", f"({where})"]
-        if last is not None:
-            batch.insert(0, f"{key.row()} > {key.values(last)}")
-        sql = f"UPDATE {table} SET {assignment} WHERE {' AND '.join(batch)}"
-        started = time.monotonic()
-        count = _try_batch(session, sql)
-        slow = (time.monotonic() - started) * 1000 > TARGET_MS
-        if count is None:
-            failures += 1
-            if failures >= session.policy.attempts:
-                raise _locked_rows(session, table, key, last, upper, failures)
-            rows = max(1, rows // 2)
-            session.pause(failures)
-            continue
-        written, failures, last = written + count, 0, upper
-        rows = max(most_rows // 16, 1, rows // 2) if slow else min(most_rows, rows * 2)
-        session.progress(f"{table}: {written} rows written")
-    return written
-
-
-def _upper_bound(
-    session: Session, table: str, key: _Key, last: tuple[str, ...] | None, rows: int, where: str
-) -> tuple[str, ...] | None:
-    """Return the key of the last row of the next batch, as text, or None when no row is left."""
-    after = f"{key.row()} > {key.values(last)} AND " if last is not None else ""
-    columns = ", ".join(key.columns)
-    texts = ", ".join(f"{column}::text" for column in key.columns)
-    descending = ", ".join(f"{column} DESC" for column in key.columns)
-    found = session.rows(
-        f"SELECT {texts} FROM (SELECT {columns} FROM {table} WHERE {after}({where}) "
-        f"ORDER BY {columns} LIMIT {rows}) AS batch ORDER BY {descending} LIMIT 1"
-    )
-    return tuple(found[0]) if found else None
-
-
-def _try_batch(session: Session, sql: str) -> int | None:
-    """Run one batch in its own transaction; None when a row stayed locked."""
-    try:
-        with session.transaction():
-            session.run(session.limits(session.lock_timeout_ms, _BATCH_LIMIT_MS))
-            return session.run(sql)
-    except DBAPIError as error:
-        if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
-            raise
-        return None
-
-
-def _locked_rows(
-    session: Session,
-    table: str,
-    key: _Key,
-    last: tuple[str, ...] | None,
-    upper: tuple[str, ...],
-    failures: int,
-) -> LockWaitError:
-    after = f"after {key.values(last)} " if last is not None else ""
-    return LockWaitError(
-        f"Backfill, rows with {key.row()} {after}up to {key.values(upper)}",
-        table=table,
-        attempts=failures,
-        blockers=session.blockers(table),
-    )
+    return PageWalk(session, table.sql, page_count(session, table.sql), _ROWS_PER_PAGE)
 
 
 def _block(batches: Batches, assignment: str, where: str) -> str:

@@ -369,7 +369,7 @@ class BackfillOnlineOp(Online, MigrateOperation):
 
         Args:
             operations: Alembic's.
-            table_name: a table with a primary key, or a unique index over NOT NULL columns.
+            table_name: without a primary key, or a unique index over NOT NULL columns, it goes by pages.
             values: column -> SQL expression (a text literal needs its quotes: ``{"status": "'active'"}``).
             where: must be false for a row that is done: it is what makes a killed run go on where it stopped.
             schema: the table's schema.
@@ -377,8 +377,8 @@ class BackfillOnlineOp(Online, MigrateOperation):
             lock_policy: None for the project's.
 
         Raises:
-            InvalidDataError: rows still match after three passes.
-            LockWaitError: another session kept rows locked.
+            InvalidDataError: a row's values fail, or rows still match after three passes.
+            LockWaitError: another session kept a row locked.
         """
         pairs = (f"{ddl.quote(name)} = {ddl.expression(value)}" for name, value in values.items())
         operation = cls(

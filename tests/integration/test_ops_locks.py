@@ -177,7 +177,7 @@ def test_a_backfill_steps_back_from_a_locked_row_and_says_which_when_it_gives_up
     project.policy = IMPATIENT
     project.revision("a1", 'op.backfill_online("users", {"v": "1"}, "v IS NULL", batch_rows=500)')
     with holding(project.url, "SELECT FROM users WHERE id = 1100 FOR UPDATE"):
-        with pytest.raises(LockWaitError, match=r"rows with id after .* up to '1\d\d\d'::bigint") as caught:
+        with pytest.raises(LockWaitError, match="row with id = 1100") as caught:
             project.upgrade()
         assert query(project.url, "SELECT count(*) FROM users WHERE v = 1")[0][0] >= 1000
     assert caught.value.attempts == 4

@@ -276,7 +276,7 @@ def test_rows_that_contradict_leave_everything_as_it_was(
 def test_what_cannot_be_done_online_is_refused_with_the_way_out(
     project: Project, operation: str, message: str
 ) -> None:
-    query(project.url, "CREATE TABLE loose (a int)")
+    query(project.url, "CREATE TABLE loose (a int) PARTITION BY RANGE (a)")
     project.revision("a1", operation)
     with pytest.raises(NotOnlineError, match=message):
         project.upgrade()
@@ -285,6 +285,20 @@ def test_what_cannot_be_done_online_is_refused_with_the_way_out(
 def test_a_backfill_that_never_ends_is_stopped(project: Project) -> None:
     project.revision("a1", 'op.backfill_online("users", {"email": "email"}, "id <= 5", batch_rows=2)')
     with pytest.raises(InvalidDataError, match="15 rows written"):
+        project.upgrade()
+
+
+def test_a_backfill_of_a_table_without_a_key_goes_by_pages(project: Project) -> None:
+    query(project.url, "CREATE TABLE loose AS SELECT n, NULL::int AS v FROM generate_series(1, 3000) AS n")
+    project.revision("a1", 'op.backfill_online("loose", {"v": "n"}, "v IS NULL")')
+    project.upgrade()
+    assert query(project.url, "SELECT count(*), count(*) FILTER (WHERE v = n) FROM loose") == [(3000, 3000)]
+
+
+def test_a_backfill_names_the_row_that_fails(project: Project) -> None:
+    query(project.url, "ALTER TABLE users ADD v int")
+    project.revision("a1", 'op.backfill_online("users", {"v": "100 / (id - 7)"}, "v IS NULL")')
+    with pytest.raises(InvalidDataError, match="row with id = 7: division by zero"):
         project.upgrade()
 
 
