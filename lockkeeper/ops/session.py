@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from lockkeeper.ops.catalog import named_query
 from lockkeeper.ops.ddl import literal
@@ -120,7 +120,7 @@ class Session:
         try:
             yield
         except BaseException:
-            with contextlib.suppress(DBAPIError):  # the first error is the one to tell
+            with contextlib.suppress(DBAPIError, PendingRollbackError):  # the first error is the one to tell
                 self.run("ROLLBACK")
             raise
         self.run("COMMIT" if keep else "ROLLBACK")
@@ -248,7 +248,7 @@ class Session:
             yield
         finally:
             former = "RESET lock_timeout" if self.offline else f"SET lock_timeout = {self._lock_timeout_ms}"
-            with contextlib.suppress(DBAPIError):  # the connection may be gone: so is the setting
+            with contextlib.suppress(DBAPIError, PendingRollbackError):  # with its connection it is gone, too
                 self.run(former)
 
     def blockers(self, table: str) -> list[str]:
