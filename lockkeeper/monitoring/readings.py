@@ -115,7 +115,7 @@ class Activity:
 class DatabaseVitals:
     """Counters and ages of the database; counters grow from the last reset of the statistics."""
 
-    size_bytes: int
+    size_bytes: int | None
     commits: int
     rollbacks: int
     blocks_read: int

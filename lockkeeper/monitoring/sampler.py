@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -39,6 +40,9 @@ LOCK_TIMEOUT_MS = 200
 SESSIONS_SHOWN, TABLES_SHOWN = 50, 20
 AT_LEAST_S = 0.2
 """Transactions younger than this are nobody's concern."""
+REST = 1000
+"""In looks each second every one of the nine groups takes a thousandth of the time at most."""
+DATABASE_SIZE = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())::bigint"
 PG_MONITOR = "GRANT pg_monitor TO <the target's user>"
 READ_SEQUENCES = "GRANT SELECT ON ALL SEQUENCES IN SCHEMA <schema> TO <the target's user>"
 
@@ -77,6 +81,8 @@ class Sampler:
         self.connection = connection
         self._major = int(fetch_value(connection, "SHOW server_version_num")) // 10000
         self._commands: dict[tuple[int, str], tuple[datetime, Command]] = {}
+        self._latest: Vitals | None = None
+        self._due: dict[str, float] = {}
 
     def _rows(self, name: str, parameters: Any = None) -> list[Any]:
         return fetch_all(self.connection, versioned_query(name, self._major), parameters)
@@ -99,15 +105,39 @@ class Sampler:
         own = {pid: state for pid, state, is_own, _ in rows if is_own}
         return own, any(waits for *_, waits in rows)
 
-    def vitals(self, at: datetime | None = None) -> Vitals:
+    def vitals(self, at: datetime | None = None, *, sparing: bool = False) -> Vitals:
         """Read everything else, group by group; one that fails is named in ``unseen``.
+
+        Args:
+            at: when the look is taken; default now.
+            sparing: keep a group as it was in the look before until it has rested ``REST`` times as long as
+                reading it took: for looks each second. Growth cannot be measured between such looks.
 
         Raises:
             ConnectionLostError: the session is gone.
         """
-        vitals = Vitals(at or utc_now())
-        groups: dict[str, Callable[[Vitals], Vitals]] = {
+        vitals = replace(self._latest or Vitals(utc_now()), at=at or utc_now())
+        for name, read in self._groups().items():
+            started = time.monotonic()
+            if sparing and started < self._due.get(name, 0.0):
+                continue
+            unseen = {group: why for group, why in vitals.unseen.items() if group != name}
+            vitals = replace(vitals, unseen=unseen)
+            try:
+                vitals = read(vitals)
+            except ConnectionLostError:
+                raise
+            except DatabaseError as error:
+                vitals = replace(vitals, unseen={**unseen, name: str(error).splitlines()[0]})
+            ended = time.monotonic()
+            self._due[name] = ended + (ended - started) * REST
+        self._latest = vitals
+        return vitals
+
+    def _groups(self) -> dict[str, Callable[[Vitals], Vitals]]:
+        return {
             "database": self._database,
+            "size": self._size,
             "tables": self._tables,
             "replication": self._replication,
             "WAL": self._wal,
@@ -116,18 +146,17 @@ class Sampler:
             "commands": self._progress,
             "disk": self._disk,
         }
-        for name, read in groups.items():
-            try:
-                vitals = read(vitals)
-            except ConnectionLostError:
-                raise
-            except DatabaseError as error:
-                vitals = replace(vitals, unseen={**vitals.unseen, name: str(error).splitlines()[0]})
-        return vitals
 
     def _database(self, vitals: Vitals) -> Vitals:
-        database = DatabaseVitals(*self._rows("database")[0])
+        size_bytes = vitals.database.size_bytes if vitals.database is not None else None
+        database = DatabaseVitals(size_bytes, *self._rows("database")[0])
         return replace(vitals, database=replace(database, invalid_indexes=tuple(database.invalid_indexes)))
+
+    def _size(self, vitals: Vitals) -> Vitals:
+        if vitals.database is None:
+            return vitals
+        size_bytes = fetch_value(self.connection, DATABASE_SIZE)
+        return replace(vitals, database=replace(vitals.database, size_bytes=size_bytes))
 
     def _tables(self, vitals: Vitals) -> Vitals:
         rows = self._rows("tables", {"limit": TABLES_SHOWN})

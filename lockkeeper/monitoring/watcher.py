@@ -28,7 +28,8 @@ from lockkeeper.postgres.connection import application_name
 LONGEST_INTERVAL_S = 0.5
 """Locks are looked at so often, whatever the policy, and once more when a wait reaches the budget."""
 SHORTEST_INTERVAL_S = 0.05
-VITALS_INTERVAL_S = 5.0
+ACTIVITY_INTERVAL_S = 1.0
+VITALS_INTERVAL_S = 1.0
 END_TIMEOUT_S = 3.0
 OWN_ROLES = ("migrate",)
 
@@ -103,7 +104,7 @@ class DatabaseMonitor:
     # -- samples ------------------------------------------------------------------------------------------
 
     def _sample(self, sampler: Sampler) -> float:
-        """Look at locks and act; everything else of the sessions is read at the policy's interval only."""
+        """Look at locks and act; everything else of the sessions is read each second only."""
         own, somebody_waits = sampler.own_sessions(self._names)
         waits = sampler.waits() if somebody_waits else ()
         known = self.latest.activity if self.latest is not None else sampler.activity()
@@ -113,7 +114,7 @@ class DatabaseMonitor:
         self._enforcer.act(look, own)
         self._take_in(look)
         if time.monotonic() >= self._activity_due:
-            self._activity_due = time.monotonic() + self._interval_s
+            self._activity_due = time.monotonic() + ACTIVITY_INTERVAL_S
             self.latest = replace(look, activity=sampler.activity())
         return self._enforcer.budget.pause_s(look, SHORTEST_INTERVAL_S, self._interval_s)
 
@@ -136,8 +137,8 @@ class DatabaseMonitor:
             self._on_alert(alert)
 
     def _read_vitals(self, sampler: Sampler) -> float:
-        now = sampler.vitals()
-        if now.database is not None:
+        now = sampler.vitals(sparing=not self._stop.is_set())
+        if now.database is not None and now.database.size_bytes is not None:
             self._sizes.append(now.database.size_bytes)
         self._vitals = (now, self._vitals[0])
         return VITALS_INTERVAL_S

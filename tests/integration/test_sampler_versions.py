@@ -15,6 +15,7 @@ import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from lockkeeper.monitoring import sampler as sampler_module
 from lockkeeper.monitoring.readings import Activity, Command, Vitals
 from lockkeeper.monitoring.sampler import sampling
 from lockkeeper.postgres.connection import connect, execute, fetch_all, libpq_environment
@@ -138,6 +139,16 @@ def test_pg_monitor_alone_sees_everything_but_the_numbers_of_sequences(role, own
     assert vitals.checkpoints_timed >= 0
     assert vitals.lock_slots > 0
     assert vitals.disk_free_share is not None
+
+
+def test_looks_each_second_spare_what_was_dear_and_a_whole_look_does_not(database, monkeypatch) -> None:
+    monkeypatch.setattr(sampler_module, "REST", 1e6)
+    with connect(database, "tests") as connection, sampling(database) as sampler:
+        assert sampler.vitals(sparing=True).tables == ()
+        execute(connection, "CREATE TABLE t (id int)")
+        execute(connection, "SELECT pg_stat_force_next_flush()")
+        assert sampler.vitals(sparing=True).tables == ()
+        assert [table.name for table in sampler.vitals().tables] == ["public.t"]
 
 
 def test_with_the_sequences_granted_nothing_is_left_unseen(role, owner) -> None:

@@ -1,6 +1,5 @@
 -- Counters and ages of this database, and settings of the server that they are judged by.
 SELECT
-    pg_catalog.pg_database_size(d.oid)::bigint,
     s.xact_commit::bigint,
     s.xact_rollback::bigint,
     s.blks_read::bigint,

@@ -34,17 +34,19 @@ def _increase(look: Look, value: Callable[[DatabaseVitals], int], text: str) -> 
 def database_growth(look: Look) -> Iterator[Measurement]:
     """Growth of the database, in bytes an hour."""
     pair = _pair(look)
-    if pair is not None:
-        grown = pair[0].size_bytes - pair[1].size_bytes
-        rate = grown * HOUR_S / look.elapsed_s
-        text = f"the database grew by {format_size(grown)} in {look.elapsed_s:.0f} s"
-        yield Measurement(rate, f"{text}, to {format_size(pair[0].size_bytes)}")
+    if pair is None:
+        return
+    now, before = pair[0].size_bytes, pair[1].size_bytes
+    if now is not None and before is not None:
+        rate = (now - before) * HOUR_S / look.elapsed_s
+        text = f"the database grew by {format_size(now - before)} in {look.elapsed_s:.0f} s"
+        yield Measurement(rate, f"{text}, to {format_size(now)}")
 
 
 def database_size(look: Look) -> Iterator[Measurement]:
     """Size of the database in bytes."""
-    if look.vitals is not None and look.vitals.database is not None:
-        size = look.vitals.database.size_bytes
+    size = look.vitals.database.size_bytes if look.vitals and look.vitals.database else None
+    if size is not None:
         yield Measurement(size, f"the database has {format_size(size)}")
 
 
