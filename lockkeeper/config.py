@@ -97,6 +97,9 @@ class S3StorageSettings(_Settings):
 StorageSettings = Annotated[LocalStorageSettings | S3StorageSettings, Field(discriminator="kind")]
 
 
+AlertAction = Literal["pause-renames", "cancel-migration", "recover"]
+
+
 class Policies(_Settings):
     """What Lockkeeper may do to a target, and when it must stop and ask."""
 
@@ -211,6 +214,13 @@ class Policies(_Settings):
         default_factory=dict,
         description="Limits of alerts that differ from the usual, e.g. long-query=300,dead-rows=inf.",
     )
+    alert_actions: tuple[AlertAction, ...] = Field(
+        default=("pause-renames",),
+        description=(
+            "What an automation may do on an alert, comma-separated: "
+            "pause-renames, cancel-migration, recover."
+        ),
+    )
     model_differences: Literal["ignore", "warn", "fail"] = Field(
         default="warn",
         description="What differences from the models mean, after a migration to head.",
@@ -225,6 +235,14 @@ class Policies(_Settings):
             return value
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         return {name.strip(): limit.strip() for name, _, limit in pairs}
+
+    @field_validator("alert_actions", mode="before")
+    @classmethod
+    def _may_be_a_list_in_one_text(cls, value: object) -> object:
+        """Take ``pause-renames,recover`` too."""
+        if not isinstance(value, str):
+            return value
+        return tuple(action.strip() for action in value.split(",") if action.strip())
 
 
 class Target(_Settings):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from lockkeeper.backfill.engine import BackfillProgress
 from lockkeeper.backfill.throttle import Throttle
 from lockkeeper.rename.change import ColumnChange
-from lockkeeper.rename.engine import ColumnRename, list_changes
+from lockkeeper.rename.engine import ColumnRename, list_changes, pause_backfills
 from lockkeeper.rename.parity import Parity
 from lockkeeper.rename.plan import RenamePlan
 from lockkeeper.rename.status import RenameStatus
@@ -29,4 +29,5 @@ __all__ = [
     "Throttle",
     "list_changes",
     "may_follow",
+    "pause_backfills",
 ]

@@ -32,7 +32,7 @@ from lockkeeper.rename.connecting import PATIENT_POLICY, converting_errors, sess
 from lockkeeper.rename.ledger import Claim
 from lockkeeper.rename.plan import RenamePlan, make_plan
 from lockkeeper.rename.status import RenameStatus, read_status
-from lockkeeper.rename.transitions import Stage
+from lockkeeper.rename.transitions import OVER, Stage
 
 ROLE = "rename"
 SCREAM_TICK_S = 0.5
@@ -320,3 +320,15 @@ def list_changes(url: URL) -> list[RenameStatus]:
     """Return all changes of a database, the newest first."""
     with converting_errors(), session_on(url, ROLE, None, PATIENT_POLICY) as session:
         return [read_status(session, entry.id) for entry in ledger.entries(session)]
+
+
+def pause_backfills(url: URL) -> list[str]:
+    """Pause the backfill of every open change of a database before its next batch; returns their names.
+
+    Takes a row lock in the ledger for a moment. Can run twice. ``tune(paused=False)`` lets one go on.
+    """
+    with converting_errors(), session_on(url, ROLE, None, PATIENT_POLICY) as session:
+        open_entries = [entry for entry in ledger.entries(session) if entry.stage not in OVER]
+        for entry in open_entries:
+            batches.tune(session, entry.id, {"paused": True})
+    return [entry.change.subject for entry in open_entries]
