@@ -13,7 +13,6 @@ from flows.parameters import ColumnName, TableName, TargetName
 from lockkeeper.errors import RefusedError
 from lockkeeper.renaming import QUESTIONS, RenamePolicy, make_request, run_rename
 from tasks.outcomes import final_state, refused_state
-from tasks.reminders import tell_when_unanswered
 from tasks.runs import opened_run
 from tasks.steps import RenameTasks
 
@@ -64,7 +63,6 @@ def column_rename(
             if end.question is None:
                 return final_state(end.report)
             key, timeout_s = end.question.key, request.policy.approval_timeout_s
-            tell_when_unanswered(end.report, key, timeout_s)
             answers[key] = require_decision(key, end.question.text, timeout_s)
     except RefusedError as error:
         return refused_state(error)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_UI_URL
+from prefect.utilities.urls import url_for
 
 from lockkeeper.errors import StorageError
 from lockkeeper.journal import read_report
 from lockkeeper.models import Outcome, RunReport, utc_now
+from lockkeeper.reports import format_duration
 from lockkeeper.risk_report import risk_markdown
 from lockkeeper.storage import open_storage
 from tasks.runs import Run
@@ -44,6 +47,9 @@ class ExpiredQuestion:
     key: str
     target: str
     flow_run: str
+    operation: str
+    waited_s: float
+    link: str | None
 
 
 def expired_question(flow_run_id: UUID) -> ExpiredQuestion | None:
@@ -51,11 +57,19 @@ def expired_question(flow_run_id: UUID) -> ExpiredQuestion | None:
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(flow_run_id)
         states = sorted(client.read_flow_run_states(flow_run_id), key=lambda state: state.timestamp)
+        operation = client.read_flow(flow_run.flow_id).name
     target = flow_run.parameters.get("target")
     last = states[-2:]
     if target is None or [state.type.value for state in last] != ["PAUSED", "FAILED"]:
         return None
-    return ExpiredQuestion(str(last[0].state_details.pause_key), str(target), flow_run.name)
+    return ExpiredQuestion(
+        key=str(last[0].state_details.pause_key),
+        target=str(target),
+        flow_run=flow_run.name,
+        operation=operation,
+        waited_s=(last[1].timestamp - last[0].timestamp).total_seconds(),
+        link=url_for(flow_run) if PREFECT_UI_URL.value() else None,
+    )
 
 
 def report_expired(run: Run, question: ExpiredQuestion) -> RunReport:
@@ -63,20 +77,24 @@ def report_expired(run: Run, question: ExpiredQuestion) -> RunReport:
 
     Can run twice.
     """
-    error = f"Nobody answered in time whether {question.flow_run} may go on. Everything stays as it is."
-    facts = {"outcome": Outcome.REFUSED, "error": error, "next_command": None}
+    error = (
+        f"Nobody answered {question.key} of {question.flow_run} within {format_duration(question.waited_s)}, "
+        "so the run has ended. Everything stays as it is. Run the deployment again to be asked again."
+    )
     try:
         asked = read_report(open_storage(run.target.storage), run.target.name, run_that_asked(question.key))
-    except StorageError:  # another flow's question: its journal is elsewhere
+        outcome = Outcome.REFUSED
+    except StorageError:  # another flow's question: what its run has done so far stands in its own ledger
+        outcome = Outcome.FAILED
         asked = RunReport(
             run_id=run.id,
-            operation="approval",
+            operation=question.operation,
             target=run.target.name,
             database=run.target.database,
             started_at=utc_now(),
             initiator=run.initiator,
-            link=run.link,
         )
+    facts = {"outcome": outcome, "error": error, "next_command": None, "link": question.link}
     report = asked.model_copy(update=facts)
     warning = run.engine.journal(report)
     return report.model_copy(update={"warnings": (*report.warnings, warning)}) if warning else report

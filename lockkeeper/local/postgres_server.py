@@ -116,10 +116,16 @@ class EmbeddedPostgres:
         if self.user is None or reachable(bin_dir / "postgres", self.user):
             return bin_dir
         install = bin_dir.parent
-        copy = Path("/var/tmp") / f"lockkeeper-postgresql-{self.major}-{int(install.stat().st_mtime)}"  # noqa: S108
+        copy = Path("/var/tmp") / f"lockkeeper-programs-{self.major}-{int(install.stat().st_mtime)}"  # noqa: S108
+        package = Path(install.parent.name)
         if not copy.exists():
             partial = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
-            shutil.copytree(install, partial, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(install, partial / package / install.name, symlinks=True)
+            libraries = install.parent.with_name(
+                f"{package}.libs"
+            )  # found by a path relative to the programs
+            if libraries.is_dir():
+                shutil.copytree(libraries, partial / libraries.name, symlinks=True)
             partial.chmod(0o755)
             try:
                 partial.rename(copy)
@@ -127,7 +133,7 @@ class EmbeddedPostgres:
                 shutil.rmtree(partial, ignore_errors=True)
         if copy.is_symlink() or copy.stat().st_uid != os.geteuid():
             raise ConfigurationError(f"{copy} belongs to somebody else: look at it and remove it.")
-        return copy / "bin"
+        return copy / package / install.name / "bin"
 
     def url(self, database: str = "postgres") -> URL:
         """Return the superuser's URL of ``database`` on this server."""

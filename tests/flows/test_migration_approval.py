@@ -117,7 +117,7 @@ def test_when_nobody_answers_the_team_is_told_and_a_late_approval_counts_for_not
     assert state.is_completed(), state.message
     (_, message) = slack.wait_for(2)
     assert "refused before anything was touched" in message["text"]
-    assert "Nobody answered in time" in str(message["blocks"])
+    assert f"Nobody answered {key} of " in str(message["blocks"])
     assert guarded.columns() == ["balance", "email", "id"]
     late = Approval(key=key, decision=Decision.APPROVE, decided_at=utc_now())
     target = load_target(guarded.name)
