@@ -112,13 +112,15 @@ class Policies(_Settings):
     lock_wait_s: float = Field(
         default=0, ge=0, description="How long to wait for another migration of this database to end."
     )
-    rehearsal: Literal["full", "schema-only", "off"] = Field(
+    rehearsal: Literal["full", "sampled", "schema-only", "off"] = Field(
         default="full",
         description=(
             "'full' upgrades, downgrades and upgrades again a restored copy before production is touched; "
+            "'sampled' does the same with about sample_rows rows of each table and what they refer to; "
             "'schema-only' does the same but compares no data; 'off' goes without."
         ),
     )
+    sample_rows: int = Field(default=10_000, ge=1, description="Rows of each table in a sampled rehearsal.")
     max_block_ms: int = Field(
         default=500, ge=0, description="Budget: how long one revision may hold a lock that others wait for."
     )

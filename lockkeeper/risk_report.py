@@ -9,6 +9,10 @@ from lockkeeper.text_units import format_duration, format_size
 COST_HEADER = ("revision", "table", "lock", "rehearsed", "production", "who waits")
 _REHEARSALS = {
     "full": "on a restored copy, with its data compared",
+    "sampled": (
+        "on a sample of a restored copy's rows, with their data compared (rehearsal=sampled); times are "
+        "scaled by the number of rows, and what only other rows would show was not seen"
+    ),
     "schema-only": "on a restored copy; data was not compared (rehearsal=schema-only)",
     "off": "not at all (rehearsal=off)",
 }

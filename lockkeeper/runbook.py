@@ -133,7 +133,7 @@ class MigrationRequest:
     initiator: str = ""
     link: str | None = None
     recovery: Literal["lossless", "accept-loss", "manual"] = "lossless"
-    rehearsal: Literal["full", "schema-only", "off"] = "full"
+    rehearsal: Literal["full", "sampled", "schema-only", "off"] = "full"
     approval: Literal["never", "over-budget", "always"] = "never"
     answered: Answered | None = None
 

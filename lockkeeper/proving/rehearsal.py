@@ -17,7 +17,7 @@ from lockkeeper.config import Target
 from lockkeeper.costs import CostMeter
 from lockkeeper.errors import ConfigurationError, DatabaseError, LockkeeperError
 from lockkeeper.lint import read_context
-from lockkeeper.measured import RevisionEstimate
+from lockkeeper.measured import RevisionCost, RevisionEstimate
 from lockkeeper.models import BackupManifest, Check, MigrationPlan, utc_now
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
@@ -25,6 +25,7 @@ from lockkeeper.proving.declarations import read_declarations
 from lockkeeper.proving.linting import lint_rehearsed
 from lockkeeper.proving.models import Rehearsal, RevisionPrediction, RevisionProof
 from lockkeeper.proving.observation import Observer
+from lockkeeper.proving.sampling import Sample, sample_rows
 from lockkeeper.proving.stairway import Announce, Stairway, unchecked
 from lockkeeper.risk import judge
 from lockkeeper.verification import check_rules, load_rules, unknown
@@ -63,7 +64,11 @@ def rehearse(
     facts: dict[str, Any] = {}
     proofs: list[RevisionProof] = []
     checks: list[Check] = []
+    sample: Sample | None = None
     try:
+        if target.policies.rehearsal == "sampled":
+            announce(f"leaving about {target.policies.sample_rows:,} rows of each table in the copy")
+            sample = sample_rows(scratch_url, target.policies.sample_rows, run_id)
         with (
             connect(scratch_url, "rehearse", run_id=run_id) as connection,
             AlembicSession(
@@ -90,7 +95,8 @@ def rehearse(
                 checks += _rules(target, scratch_url, run_id)
                 announce("linting what the revisions send")
                 lint = lint_rehearsed(settings, scratch_url, plan, context, version, session.recorded)
-                facts.update(risk=judge(list(map(_estimate, proofs)), target.policies, lint))
+                estimates = [_estimate(proof, sample) for proof in proofs]
+                facts.update(risk=judge(estimates, target.policies, lint))
     except LockkeeperError as error:
         checks.append(unknown("rehearsal", error))
         proofs += unchecked(plan.steps[len(proofs) :], str(error))
@@ -103,7 +109,7 @@ def rehearse(
         duration_s=time.monotonic() - started,
         proofs=tuple(proofs),
         checks=tuple(checks),
-        predictions=tuple(map(_prediction, filter(_was_applied, proofs))),
+        predictions=tuple(_prediction(proof, sample) for proof in proofs if proof.upgrade_s is not None),
         **facts,
     )
 
@@ -122,24 +128,25 @@ def _rules(target: Target, url: URL, run_id: str) -> list[Check]:
     return check_rules(url, rules, timeout_ms=target.policies.rule_timeout_ms, run_id=run_id)
 
 
-def _was_applied(proof: RevisionProof) -> bool:
-    return proof.upgrade_s is not None
-
-
-def _prediction(proof: RevisionProof) -> RevisionPrediction:
+def _prediction(proof: RevisionProof, sample: Sample | None) -> RevisionPrediction:
+    cost, duration_s = _expected(proof, sample)
     return RevisionPrediction(
         revision=proof.revision,
-        duration_s=proof.upgrade_s or 0.0,
+        duration_s=duration_s,
         own_writes=proof.own_writes,
         changes=proof.changes,
-        cost=proof.cost,
+        cost=cost,
     )
 
 
-def _estimate(proof: RevisionProof) -> RevisionEstimate:
-    return RevisionEstimate(
-        revision=proof.revision, duration_s=round(proof.upgrade_s or 0.0, 3), cost=proof.cost
-    )
+def _estimate(proof: RevisionProof, sample: Sample | None) -> RevisionEstimate:
+    cost, duration_s = _expected(proof, sample)
+    return RevisionEstimate(revision=proof.revision, duration_s=round(duration_s, 3), cost=cost)
+
+
+def _expected(proof: RevisionProof, sample: Sample | None) -> tuple[RevisionCost | None, float]:
+    measured = proof.cost, proof.upgrade_s or 0.0
+    return measured if sample is None else sample.scaled(*measured)
 
 
 def _names(revisions: tuple[str, ...]) -> str:

@@ -136,6 +136,26 @@ def test_a_rehearsal_without_data_says_so(rehearsed) -> None:
     assert "data was not compared" in markdown_report(report)
 
 
+def test_a_sampled_rehearsal_finds_a_loss_scales_what_it_measured_and_says_so(rehearsed) -> None:
+    rehearsed.with_policies(rehearsal="sampled", sample_rows=50, approval="over-budget", max_block_ms=30_000)
+    rehearsed.add_revision(
+        "r1", "op.execute('CREATE INDEX orders_of ON orders (user_id)')", "op.execute('DROP INDEX orders_of')"
+    )
+    report = rehearsed.migrate()
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    assert "on a sample of a restored copy's rows" in markdown_report(report)
+    (hold,) = [
+        one for one in report.risk.estimates[0].cost.locks if one.table == "public.orders" and one.blocks
+    ]
+    assert hold.rows == 1000, "production's number of rows, not the sample's"
+    rehearsed.remember()
+    rehearsed.add_revision("r2", DROP_NOTE, ADD_NOTE)
+    report = rehearsed.migrate()
+    assert report.outcome is not Outcome.SUCCEEDED
+    assert "public.orders.note" in report.error
+    assert rehearsed.differences() == []
+
+
 def test_production_is_held_against_what_the_rehearsal_led_to(rehearsed) -> None:
     """A revision that does something else in production than it did on the copy."""
     name = rehearsed.target.database
