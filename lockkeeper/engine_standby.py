@@ -11,7 +11,12 @@ from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine_run import EngineRun
 from lockkeeper.errors import DatabaseError, LockkeeperError
 from lockkeeper.models import BackupManifest, Outcome, WarmCopy, utc_now
-from lockkeeper.recovery.capture import own_session_statements, own_transaction_statements, starting_capture
+from lockkeeper.recovery.capture import (
+    adopt_tables_statements,
+    own_session_statements,
+    own_transaction_statements,
+    starting_capture,
+)
 from lockkeeper.recovery.provision import Provided, Provision, provision_of
 from lockkeeper.recovery.standby import (
     BAKING,
@@ -94,7 +99,11 @@ class StandbyEngine(EngineRun):
             return None
         record = self.standby.capture.record
         sessions = tuple(tuple(own_session_statements(record, number)) for number in range(SESSIONS_AT_ONCE))
-        return OwnMarks(sessions, next(iter(own_transaction_statements(record)), None))
+        return OwnMarks(
+            sessions,
+            next(iter(own_transaction_statements(record)), None),
+            tuple(adopt_tables_statements(record)),
+        )
 
     def settle(self, outcome: Outcome | None, backup_id: str | None) -> list[str]:
         """Keep the way back for an undo or for a human, else let go of it; returns warnings, raises none.

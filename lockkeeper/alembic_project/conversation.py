@@ -75,10 +75,12 @@ class OwnMarks(NamedTuple):
         sessions: alternatives for a new session, tried in order until one succeeds: two sessions that are
             open at the same time cannot carry the same replication origin.
         transaction: run at the beginning of every transaction; None where the session's mark is enough.
+        commit: run before every commit, and after DDL outside of transactions.
     """
 
     sessions: tuple[tuple[str, ...], ...] = ()
     transaction: str | None = None
+    commit: tuple[str, ...] = ()
 
 
 class Reply(NamedTuple):
@@ -232,6 +234,7 @@ class ProjectProcess:
             "counts_writes": counts,
             "own_sessions": self.marks.sessions,
             "own_transaction": self.marks.transaction,
+            "own_commit": self.marks.commit,
             "session_settings": {**self._timeouts(), "application_name": self.name},
         }
 

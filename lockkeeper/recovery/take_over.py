@@ -23,7 +23,8 @@ from lockkeeper.models import BackupManifest, RestoreReport, SchemaFingerprint
 from lockkeeper.postgres.connection import Connection, connect, execute
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.properties import apply_properties
-from lockkeeper.recovery.capture import Capture
+from lockkeeper.recovery.capture import Capture, tables_not_captured
+from lockkeeper.recovery.capture_traces import without_capture
 from lockkeeper.recovery.exchange import Exchange, Swapped, drop_quarantine, put_in_place
 from lockkeeper.recovery.replay import (
     Constraint,
@@ -45,8 +46,6 @@ CONSTRAINTS_BUDGET_S = 4.0
 """How long foreign keys and checks of the copy are looked at before the swap. They were all checked when the
 copy was restored; only what was replayed since can break one. The rest is looked at after the swap."""
 OWN_SCHEMAS = ("lockkeeper_replay", "lockkeeper_parked")
-_OWN_PUBLICATION = "lockkeeper_"
-_IDENTITY = "replica identity"
 
 
 @dataclass
@@ -135,6 +134,7 @@ class TakeOver:
         if self.target.policies.recovery == "accept-loss":
             return
         outside = {LARGE_OBJECTS, *(one.table for one in self.capture.record.outside)}
+        outside.update(tables_not_captured(scene.connection, self.capture.record))
         findings = written_since(scene, self.manifest, self.own_writes, only=outside)
         if findings:
             raise NeedsHumanError(
@@ -172,23 +172,7 @@ def schema_as_served(before: SchemaFingerprint | None, now: SchemaFingerprint) -
     """Name the differences that applications could see: not our publication, identities and bookkeeping."""
     if before is None:
         return ["the backup has no schema fingerprint"]
-    return compare_schemas(_without_ours(before), _without_ours(now), ignore_schemas=OWN_SCHEMAS)
-
-
-def _without_ours(schema: SchemaFingerprint) -> SchemaFingerprint:
-    objects = {kind: dict(found) for kind, found in schema.objects.items()}
-    for kind in ("publication", "publication member", "publication schema", "comment"):
-        objects[kind] = {
-            name: one
-            for name, one in objects.get(kind, {}).items()
-            if not name.startswith(_OWN_PUBLICATION)
-            and f"publication {_OWN_PUBLICATION}" not in f"{name} {one}"
-        }
-    objects["table"] = {
-        name: {key: value for key, value in one.items() if key != _IDENTITY}
-        for name, one in objects.get("table", {}).items()
-    }
-    return SchemaFingerprint(objects=objects)
+    return compare_schemas(without_capture(before), without_capture(now), ignore_schemas=OWN_SCHEMAS)
 
 
 class TakingOver(Protocol):

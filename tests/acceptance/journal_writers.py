@@ -39,6 +39,11 @@ BAD_MIGRATIONS = {
     "wrong type change": "ALTER TABLE entries ALTER COLUMN note TYPE varchar(3) USING left(note, 1)",
     "truncated table": "TRUNCATE entries",
     "deleted rows": "DELETE FROM entries WHERE id % 2 = 0",
+    "table made anew": (
+        "CREATE TABLE entries_new (LIKE entries INCLUDING ALL); "
+        "INSERT INTO entries_new SELECT id, account_id, amount, upper(note) FROM entries; "
+        "DROP TABLE entries; ALTER TABLE entries_new RENAME TO entries"
+    ),
 }
 
 

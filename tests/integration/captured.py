@@ -24,7 +24,11 @@ from lockkeeper.postgres.connection import (
 from lockkeeper.recovery.capture.identities import set_full
 from lockkeeper.recovery.capture.models import CaptureLimits, CaptureRecord
 from lockkeeper.recovery.capture.names import slot_name
-from lockkeeper.recovery.capture.own import own_session_statements, own_transaction_statements
+from lockkeeper.recovery.capture.own import (
+    adopt_tables_statements,
+    own_session_statements,
+    own_transaction_statements,
+)
 from lockkeeper.recovery.capture.receive import Receiver, stream
 from lockkeeper.recovery.capture.slot import (
     create_publication,
@@ -74,7 +78,8 @@ class Line:
             for statement in own_session_statements(self.record):
                 execute(connection, statement)
             execute(connection, "BEGIN")
-            for statement in (*own_transaction_statements(self.record), *statements):
+            first, last = own_transaction_statements(self.record), adopt_tables_statements(self.record)
+            for statement in (*first, *statements, *last):
                 execute(connection, statement)
             execute(connection, "COMMIT")
 

@@ -6,6 +6,7 @@
 * ``client_connection_check_interval`` (14 and later) makes the server end a statement whose client is gone.
 * Sessions that may write mark what they write as the migration's own (``own_sessions``), so that whoever
   reads the write-ahead log can tell it from the application's; a session that cannot does not migrate.
+* ``own_commit`` runs before each COMMIT, and after DDL that commits by itself.
 * Before each COMMIT the parent is told the transaction's id: should this process or the connection die, the
   parent can still ask the server what became of it.
 """
@@ -19,7 +20,14 @@ from sqlalchemy.pool import Pool
 from .channel import Channel
 from .failures import WrongDatabaseError
 from .measuring import Cost
-from .statements import ends_transaction, is_ddl, is_harmless, undone_on_error, writes_no_row
+from .statements import (
+    ends_transaction,
+    is_ddl,
+    is_harmless,
+    is_plain_dml,
+    undone_on_error,
+    writes_no_row,
+)
 
 IDENTITY, FAILURE, OUTSIDE, PENDING, MARKED = (
     f"lockkeeper_{name}" for name in ("id", "failure", "outside", "pending", "marked")
@@ -74,6 +82,7 @@ class Connections:
         event.listen(Engine, "engine_connect", self._on_engine_connect)
         event.listen(Engine, "before_cursor_execute", self._before_execute, retval=True)
         event.listen(Engine, "after_cursor_execute", self._after_execute)
+        event.listen(Engine, "after_cursor_execute", self._after_ddl_outside)
         event.listen(Engine, "handle_error", self._on_error)
         event.listen(Engine, "commit", self._before_commit)
         event.listen(Engine, "rollback", self._before_rollback)
@@ -233,6 +242,21 @@ class Connections:
         elif not is_harmless(statement):
             self._outside_ended(statement)
 
+    def _after_ddl_outside(
+        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        if self.read_only or self.attempt is None or not self._is_ours(connection):
+            return
+        can_make_tables = not (
+            is_harmless(statement) or is_plain_dml(statement) or ends_transaction(statement)
+        )
+        if can_make_tables and self._outside_transaction(connection):
+            self._before_end(connection.connection)
+
+    def _before_end(self, raw: Any) -> None:
+        for statement in self._opening["own_commit"]:
+            _run(raw, statement)
+
     def _outside_ended(self, statement: str) -> None:
         if self.cost is not None:
             self.cost.ended_outside(statement)
@@ -262,6 +286,7 @@ class Connections:
                 self.cost.committing(raw, connection.info)
             xid = _first(raw, _XID)[0]
             if xid is not None:
+                self._before_end(raw)
                 self._count_writes(raw, connection.info, attempt)
                 final = attempt.versions_written > attempt.versions_committed
                 self._channel.send("committing", xid=int(xid), final=final)

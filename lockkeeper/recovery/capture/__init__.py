@@ -17,8 +17,13 @@ from lockkeeper.recovery.capture.models import (
     OutsideTable,
     Readiness,
 )
-from lockkeeper.recovery.capture.own import own_session_statements, own_transaction_statements
+from lockkeeper.recovery.capture.own import (
+    adopt_tables_statements,
+    own_session_statements,
+    own_transaction_statements,
+)
 from lockkeeper.recovery.capture.readiness import capture_readiness
+from lockkeeper.recovery.capture.tables import tables_not_captured
 
 __all__ = [
     "Capture",
@@ -29,10 +34,12 @@ __all__ = [
     "OutsideTable",
     "Readiness",
     "StartedCapture",
+    "adopt_tables_statements",
     "capture_readiness",
     "find_captures",
     "open_capture",
     "own_session_statements",
     "own_transaction_statements",
     "starting_capture",
+    "tables_not_captured",
 ]

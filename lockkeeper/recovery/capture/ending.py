@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 from lockkeeper.config import Target
 from lockkeeper.errors import DatabaseError
 from lockkeeper.postgres.connection import Connection, connect, fetch_all
-from lockkeeper.recovery.capture.identities import LOCK_TIMEOUT_MS, reset
+from lockkeeper.recovery.capture.identities import LOCK_TIMEOUT_MS, read_noted, reset, reset_noted
 from lockkeeper.recovery.capture.models import CaptureRecord
 from lockkeeper.recovery.capture.slot import drop_origin, drop_publication, drop_slot
 
@@ -48,10 +48,15 @@ def tidy(url: URL, record: CaptureRecord, identity_lock_timeout_ms: int = LOCK_T
     """
     try:
         with connect(url, "capture-end", run_id=record.run_id, lock_timeout_ms=5000) as connection:
+            known = {table.identity for table in record.tables}
+            noted = read_noted(connection, record.publication)
+            made = [(table, former) for table, former in noted if table not in known]
             drop_publication(connection, record.publication)
+            left = reset_noted(connection, made, identity_lock_timeout_ms)
+            left += reset(connection, record.tables, identity_lock_timeout_ms)
             return [
                 f"table {table} still has REPLICA IDENTITY FULL: its lock was not to be had in time"
-                for table in reset(connection, record.tables, identity_lock_timeout_ms)
+                for table in left
             ]
     except DatabaseError as error:
         return [f"publication {record.publication} and replica identities of {url.database} stay: {error}"]

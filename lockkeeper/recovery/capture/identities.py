@@ -20,11 +20,12 @@ from lockkeeper.recovery.capture.tables import PACKAGE
 LOCK_TIMEOUT_MS = 200
 ATTEMPTS = 15
 PAUSE_S = 0.2
-_NAME = """
+_FOUND = """
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relreplident
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.to_regclass(%s)
+WHERE c.oid =
 """
+_NAMED, _NUMBERED = f"{_FOUND} pg_catalog.to_regclass(%s)", f"{_FOUND} %s"
 
 
 def set_full(connection: Connection, tables: Iterable[CapturedTable]) -> list[int]:
@@ -44,7 +45,8 @@ def reset(
 ) -> list[str]:
     """Give tables their former identity back, where it is still the FULL that we had set.
 
-    Tables are found by name, so that it serves a restored copy too; can run twice.
+    Tables are found by name, so that it serves a restored copy too, and those that a migration has renamed or
+    made by what the publication's comment says and by their OIDs; can run twice.
 
     Args:
         connection: autocommit.
@@ -55,16 +57,16 @@ def reset(
     Returns:
         The tables that could not be reset: a lock was not to be had, or their index is gone.
     """
+    changed = [table for table in tables if table.full and table.former_identity != "FULL"]
+    names = {table.identity for table in changed}
     left = []
-    for table in tables:
-        if table.full and table.former_identity != "FULL":
-            found = fetch_all(connection, _NAME, (table.identity,))
-            if (
-                found
-                and found[0][1] == "f"
-                and not _reset_one(connection, table.identity, table.former_identity, lock_timeout_ms)
-            ):
-                left.append(table.identity)
+    for table in changed:
+        present = fetch_all(connection, _NAMED, (table.identity,))
+        # An OID means nothing in a copy, where every one belongs to a table that is known by its name.
+        renamed = [row for row in fetch_all(connection, _NUMBERED, (table.oid,)) if row[0] not in names]
+        for identity in {str(name) for name, kind in (*present, *renamed) if kind == "f"}:
+            if not _reset_one(connection, identity, table.former_identity, lock_timeout_ms):
+                left.append(identity)
     return left
 
 
@@ -73,11 +75,20 @@ def reset_as_noted(connection: Connection, publication: str) -> list[str]:
 
     Also for a database that was restored from a backup made while a capture ran.
     """
-    left = []
-    for table, former in fetch_all(connection, named_query("noted_identities", PACKAGE), (publication,)):
-        if not _reset_one(connection, table, former):
-            left.append(str(table))
-    return left
+    return reset_noted(connection, read_noted(connection, publication))
+
+
+def read_noted(connection: Connection, publication: str) -> list[tuple[str, str]]:
+    """Return table and former identity of what the publication's comment says and is still FULL."""
+    rows = fetch_all(connection, named_query("noted_identities", PACKAGE), {"publication": publication})
+    return [(str(table), str(former)) for table, former in rows]
+
+
+def reset_noted(
+    connection: Connection, noted: Iterable[tuple[str, str]], lock_timeout_ms: int = LOCK_TIMEOUT_MS
+) -> list[str]:
+    """Give these tables their former identity back; returns those that could not be reset."""
+    return [table for table, former in noted if not _reset_one(connection, table, former, lock_timeout_ms)]
 
 
 def _reset_one(

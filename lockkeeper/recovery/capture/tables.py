@@ -9,7 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lockkeeper.postgres.connection import Connection, fetch_all, named_query
-from lockkeeper.recovery.capture.models import CapturedColumn, CapturedTable, OutsideTable
+from lockkeeper.recovery.capture.models import (
+    CapturedColumn,
+    CapturedTable,
+    CaptureRecord,
+    OutsideTable,
+)
 
 PACKAGE = "lockkeeper.recovery.capture"
 
@@ -29,6 +34,18 @@ class TableFacts(NamedTuple):
     root_oid: int | None
     has_virtual_columns: bool
     columns: tuple[Mapping[str, Any], ...]
+
+
+def tables_not_captured(connection: Connection, record: CaptureRecord) -> list[str]:
+    """Return the tables that are there now, and whose changes the publication does not have; reads only.
+
+    Those that were left out from the beginning, and those made since that could not be adopted.
+
+    Raises:
+        DatabaseError: the publication is gone.
+    """
+    query = named_query("not_captured", PACKAGE)
+    return [str(table) for (table,) in fetch_all(connection, query, {"publication": record.publication})]
 
 
 class Choice(NamedTuple):

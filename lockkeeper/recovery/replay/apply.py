@@ -36,6 +36,7 @@ NO_ROW = "the copy has no such row: the migration had made it, or it is not in t
 NO_TABLE = "the copy has no such table"
 NO_COLUMN = "the copy has no such column"
 OVERWRITTEN = "the migration had changed this value before the application did: the application's is kept"
+_FIRST_OWN_OID = 16384
 _SAVEPOINT = "lockkeeper_batch"
 _REFUSALS = frozenset({"22", "23", "44", "P0"})  # data, integrity, view option; raised by functions
 _CANNOT_COERCE, _DATATYPE_MISMATCH = "42846", "42804"
@@ -204,8 +205,7 @@ class Applier:
                 if change.new is not None and isinstance(change.new[position], bytes)
             ]
             if values:
-                query = "SELECT pg_catalog.format_type(%s, %s)"
-                source_type = str(fetch_value(self._connection, query, (type_oid, typmod)))
+                source_type = self._source_type(type_oid, typmod)
                 column = table_map.columns[position]
                 if self._query(statements.lossless_statement(column, source_type, values)):
                     raise DatabaseError(
@@ -213,6 +213,16 @@ class Applier:
                         f"{column.full_type} as it is",
                         "22000",
                     )
+
+    def _source_type(self, type_oid: int, typmod: int) -> str:
+        """Return the type for the way there and back: of a type that is not built in only the text is known.
+
+        The migration may have made it, and in the copy its OID is nobody's, or somebody else's.
+        """
+        if type_oid >= _FIRST_OWN_OID:
+            return "pg_catalog.text"
+        query = "SELECT pg_catalog.format_type(%s, %s)"
+        return str(fetch_value(self._connection, query, (type_oid, typmod)))
 
     # -- without a key, and one alone ----------------------------------------------------------------------
 
