@@ -40,7 +40,7 @@ BAD_MIGRATIONS = {
     "truncated table": "TRUNCATE entries",
     "deleted rows": "DELETE FROM entries WHERE id % 2 = 0",
     "table made anew": (
-        "CREATE TABLE entries_new (LIKE entries INCLUDING ALL); "
+        "LOCK TABLE accounts, entries; CREATE TABLE entries_new (LIKE entries INCLUDING ALL); "
         "INSERT INTO entries_new SELECT id, account_id, amount, upper(note) FROM entries; "
         "DROP TABLE entries; ALTER TABLE entries_new RENAME TO entries"
     ),

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import Target
 from lockkeeper.errors import CaptureEndedError, CaptureError, RefusedError
-from lockkeeper.local.postgres_server import EmbeddedPostgres
+from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
 from lockkeeper.models import CheckState, utc_now
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 from lockkeeper.recovery.capture import (
@@ -29,11 +29,13 @@ from lockkeeper.recovery.capture import (
 )
 from lockkeeper.recovery.capture import identities as identities_module
 from lockkeeper.recovery.capture import slot as slot_module
-from lockkeeper.recovery.capture.files import HOME_VARIABLE
+from lockkeeper.recovery.capture import worker as capture_worker
+from lockkeeper.recovery.capture.files import HOME_VARIABLE, is_claimed
 from lockkeeper.recovery.capture.models import spool_folder
 from lockkeeper.recovery.capture.orphans import drop_orphan, find_orphans
 from lockkeeper.recovery.capture.upload import fetch_capture
 from lockkeeper.recovery.replay import ReplayState, open_replay, start_replay
+from lockkeeper.recovery.replay import worker as replay_worker
 from lockkeeper.recovery.spool import segment_numbers
 from tests.integration.capture_story import SHOP, Writers, eventually, kill
 from tests.integration.captured import clone, read, run
@@ -191,6 +193,47 @@ def test_a_capture_whose_time_is_over_removes_itself_and_its_copy(shop: Target) 
     query = f"SELECT 1 FROM pg_database WHERE datname = '{copy.database}'"
     eventually(lambda: read(shop.maintenance_url, query) == [], "the copy is still there")
     assert left_on_server(shop) == []
+
+
+def assert_processes_end(folder: Path) -> None:
+    for lock in (capture_worker.CLAIM, replay_worker.CLAIM):
+        eventually(lambda lock=lock: not is_claimed(folder / lock), f"{lock} is still held")  # type: ignore[misc]
+
+
+def test_processes_whose_folder_is_gone_leave_the_server_and_end(shop: Target) -> None:
+    capture, copy = begin(shop), copied(shop)
+    replay = start_replay(shop, capture, copy)
+    hidden = capture.folder.with_name("hidden")
+    capture.folder.rename(hidden)
+    assert_processes_end(hidden)
+    assert left_on_server(shop) == []
+    assert not capture.folder.exists(), "nobody makes the folder again"
+    with connect(shop.maintenance_url, "tests") as connection:
+        execute(connection, f"DROP DATABASE {replay.copy_url.database}")
+
+
+def test_processes_of_a_server_that_does_not_come_back_end(
+    server_folder: Path, make_target: Callable[..., Target]
+) -> None:
+    with temporary_postgres(server_folder / "gone", settings={"wal_level": "logical"}) as own:
+        target = make_target(own.url())
+        run(target.url, SHOP)
+        copy = copied(target)
+        capture = begin(target, limits=SMALL.model_copy(update={"unreachable_s": 2.0}))
+        replay = start_replay(target, capture, copy)
+    assert_processes_end(capture.folder)
+    status = capture.status()
+    assert (status.state, status.reason) == (CaptureState.DEAD, "no server for 2 s")
+    assert replay.status().state is ReplayState.STOPPED
+
+
+def test_a_replay_whose_copy_is_dropped_ends(shop: Target) -> None:
+    capture, copy = begin(shop), copied(shop)
+    replay = start_replay(shop, capture, copy)
+    with connect(shop.maintenance_url, "tests") as connection:
+        execute(connection, f"DROP DATABASE {copy.database} WITH (FORCE)")
+    eventually(lambda: replay.status().state is ReplayState.STOPPED, "the replay waits for its copy")
+    assert capture.status().state is CaptureState.RUNNING
 
 
 def test_a_capture_that_cannot_start_leaves_nothing(shop: Target, monkeypatch: pytest.MonkeyPatch) -> None:

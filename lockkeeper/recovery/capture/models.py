@@ -25,6 +25,11 @@ class CaptureLimits(Fact):
         gt=0,
         description="How long a slot that nobody reads from is kept for a capture to resume.",
     )
+    unreachable_s: float = Field(
+        default=1800,
+        gt=0,
+        description="How long the processes go on asking for a server that cannot be reached.",
+    )
 
 
 class CapturedColumn(Fact):

@@ -3,7 +3,8 @@
 It outlives the run that started it. Killed at any point it loses nothing: the server keeps what was not
 confirmed, and ``Capture.ensure_running`` starts another one. SIGTERM: what has come is flushed, confirmed,
 and the slot stays. A limit, or the end of its time: everything is removed from the server and the record
-says why.
+says why. It never stays for nothing: when its folder is gone it removes everything from the server and ends,
+and when the server cannot be reached for ``unreachable_s`` it ends as a dead one, to be taken up again.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from lockkeeper.recovery.spool import SpoolWriter, spool_bytes
 
 CLAIM = "capture.lock"
 RETRY_BASE_S, RETRY_MAX_S = 0.2, 5.0
+FORGOTTEN = "its folder is gone"
 GONE = "the server has dropped its slot, or the WAL that it needs"
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class CaptureWorker:
         self._sessions = contextlib.ExitStack()
         self._retained: int | None = None
         self._reason: str | None = None
+        self._reached_at = time.monotonic()
 
     def run(self) -> None:
         """Work until the end; reconnects by itself when the connection is lost."""
@@ -83,18 +86,24 @@ class CaptureWorker:
             except DatabaseError as error:
                 logger.warning("capture of %s interrupted: %s", self._record.database, error)
                 self._receiver.reconnected()
-                if not self._every_second():
+                if not self._every_second() or self._is_unreachable():
                     break
                 delay_s = (
                     RETRY_BASE_S if time.monotonic() - began > RETRY_MAX_S else min(delay_s * 2, RETRY_MAX_S)
                 )
                 self._stop.wait(delay_s)
-        self._upload.finish(self._spool)
+        if self._reason != FORGOTTEN:
+            self._upload.finish(self._spool)
         self._sessions.close()
         if self._reason is not None:
             self._end(self._reason)
+        elif self._is_unreachable():
+            self._tell(CaptureState.DEAD, f"no server for {self._record.limits.unreachable_s:.0f} s")
         else:
             self._tell(CaptureState.DEAD, "stopped")
+
+    def _is_unreachable(self) -> bool:
+        return time.monotonic() - self._reached_at > self._record.limits.unreachable_s
 
     def _session(self) -> None:
         connection = replication_connection(self._target.url, "capture", self._record.run_id)
@@ -121,6 +130,9 @@ class CaptureWorker:
 
     def _every_second(self) -> bool:
         """Look after everything beside the stream; says whether to go on."""
+        if not record_path(self._folder).exists():
+            self._reason = FORGOTTEN
+            return False
         self._look_at_server()
         self._reload()
         self._upload.advance(self._spool)
@@ -158,6 +170,7 @@ class CaptureWorker:
             self._server = None
             self._sessions.close()
             return
+        self._reached_at = time.monotonic()
         is_there, retained, has_sentinel = row
         self._retained = None if retained is None else int(retained)
         if not is_there:
@@ -216,6 +229,8 @@ class CaptureWorker:
             left = [f"slot {self._record.slot} could not be dropped: {error}"]
         for line in left:
             logger.error("%s", line)
+        if reason == FORGOTTEN:
+            return
         self._record = self._record.model_copy(update={"ended": self._record.ended or reason})
         save(record_path(self._folder), self._record)
         self._tell(CaptureState.ENDED, "; ".join([self._record.ended or reason, *left]))

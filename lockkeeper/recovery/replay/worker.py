@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL
 from lockkeeper.config import Target
 from lockkeeper.errors import DatabaseError, LockkeeperError, ReplayError
 from lockkeeper.models import utc_now
-from lockkeeper.postgres.connection import Connection, connect
-from lockkeeper.postgres.databases import drop_database
+from lockkeeper.postgres.connection import Connection, connect, execute
+from lockkeeper.postgres.databases import drop_database, exists
 from lockkeeper.recovery.capture.files import CLAIM_WAIT_S, claimed, load, save
 from lockkeeper.recovery.capture.limits import EXPIRED
 from lockkeeper.recovery.capture.models import CaptureRecord, record_path, spool_folder
@@ -55,6 +55,7 @@ class ReplayWorker:
         self._record = record
         self._stop = threading.Event()
         self._told_at = self._looked_at = 0.0
+        self._reached_at = time.monotonic()
         self._busy_s = 0.0
         self._progress = Progress(0, 0, 0)
 
@@ -69,12 +70,33 @@ class ReplayWorker:
                 return
             except DatabaseError as error:
                 logger.warning("replay into %s interrupted: %s", self._copy_url.database, error)
+                if self._is_forgotten():
+                    return
+                if self._is_unreachable() or self._copy_is_gone():
+                    self._tell(ReplayState.STOPPED, f"there is no copy any more: {error}")
+                    return
                 self._tell(ReplayState.RUNNING, f"interrupted: {error}")
                 self._stop.wait(RETRY_S)
             except LockkeeperError as error:
                 self._tell(ReplayState.FAILED, str(error))
                 raise
-        self._tell(ReplayState.STOPPED, "stopped")
+        if not self._is_forgotten():
+            self._tell(ReplayState.STOPPED, "stopped")
+
+    def _is_unreachable(self) -> bool:
+        return time.monotonic() - self._reached_at > self._record.limits.unreachable_s
+
+    def _copy_is_gone(self) -> bool:
+        """Ask the server, since a refused connection does not say why; a server that is away says nothing."""
+        with contextlib.suppress(DatabaseError), connect(
+            self._target.maintenance_url, "replay-look", connect_timeout_s=3
+        ) as server:  # fmt: skip
+            return not exists(server, str(self._copy_url.database))
+        return False
+
+    def _is_forgotten(self) -> bool:
+        """Whether somebody has removed its folder: there is nothing to replay, and nobody to tell."""
+        return not record_path(self._folder).exists()
 
     def _follow(self, connection: Connection) -> None:
         self._progress = prepare(connection)
@@ -83,7 +105,7 @@ class ReplayWorker:
         spool = spool_folder(self._folder)
         reader = SpoolReader(spool, segment_to_resume_at(spool, self._progress.end_lsn))
         while not self._stop.is_set():
-            ended = self._ended_reason()
+            ended = self._look_around(connection)
             began = time.monotonic()
             seen = False
             for block in reader.available():
@@ -102,12 +124,21 @@ class ReplayWorker:
             if not seen:
                 self._stop.wait(IDLE_PAUSE_S)
         self._progress = feed.progress
-        self._tell(ReplayState.STOPPED, "stopped")
+        if not self._is_forgotten():
+            self._tell(ReplayState.STOPPED, "stopped")
 
-    def _ended_reason(self) -> str | None:
-        """Whether the capture has ended; looked up once a second."""
+    def _look_around(self, connection: Connection) -> str | None:
+        """Once a second: is the copy still there, is anybody, and has the capture ended, which is returned.
+
+        Raises:
+            DatabaseError: the copy is gone, which a replay with nothing to do would not notice.
+        """
         if time.monotonic() - self._looked_at >= LOOK_INTERVAL_S:
             self._looked_at = time.monotonic()
+            execute(connection, "SELECT 1")
+            self._reached_at = time.monotonic()
+            if self._is_forgotten():
+                self._stop.set()
             self._record = load(record_path(self._folder), CaptureRecord) or self._record
         return self._record.ended
 
