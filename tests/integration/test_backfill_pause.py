@@ -7,6 +7,7 @@ import time
 
 from sqlalchemy.engine import URL
 
+from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.throttle import ThrottleRequest
 from lockkeeper.postgres.connection import connect, execute, fetch_value
 from lockkeeper.rename import ColumnChange, ColumnRename
@@ -35,3 +36,40 @@ def test_a_backfill_pauses_while_the_impact_budget_is_used_up(database: URL) -> 
         assert not backfill.is_alive()
         assert fetch_value(connection, "SELECT count(*) FROM products WHERE summary = description") == 2000
     assert rename.status().stage == "backfilled"
+
+
+def test_a_slow_application_pauses_a_backfill_through_the_monitor_and_a_fast_one_lets_it_go_on(
+    database: URL, make_target
+) -> None:
+    policies = {
+        "monitor_interval_s": 0.05,
+        "impact_probe_sql": "SELECT pg_sleep(s) FROM latency",
+        "impact_probe_ms": 100,
+    }
+    with connect(database, "tests") as connection:
+        execute(connection, "CREATE TABLE latency AS SELECT 0.3 AS s")
+        execute(connection, "CREATE TABLE products (id int PRIMARY KEY, description text)")
+        execute(connection, "INSERT INTO products SELECT n, 'text ' || n FROM generate_series(1, 2000) AS n")
+        rename = ColumnRename(database, ColumnChange("products", "description", "summary"))
+        rename.expand()
+        rename.tune(batch_rows=50, pause_ms=100)
+        backfill = threading.Thread(target=rename.backfill)
+        monitor = DatabaseMonitor(make_target(database, policies=policies), "r1")
+        with watching(monitor):
+            backfill.start()
+            until(lambda: rename.status().throttled_by)
+            assert backfill.is_alive()
+            execute(connection, "UPDATE latency SET s = 0")
+            backfill.join(DEADLINE_S)
+            assert not backfill.is_alive()
+        assert fetch_value(connection, "SELECT count(*) FROM products WHERE summary = description") == 2000
+    summary = monitor.summary()
+    assert summary.throttled
+    assert "critical: impact-budget on shop. the probe query took" in summary.alerts[0]
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

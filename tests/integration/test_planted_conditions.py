@@ -18,8 +18,9 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import URL
 
+from lockkeeper.backfill.throttle import pause_asked_query
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
-from lockkeeper.monitoring import AlertState, Judge
+from lockkeeper.monitoring import AlertState, DatabaseMonitor, Judge, watching
 from lockkeeper.monitoring.readings import Look, Vitals
 from lockkeeper.monitoring.rules import RULES, limits_of
 from lockkeeper.monitoring.sampler import Sampler, sampling
@@ -452,6 +453,21 @@ def test_the_lag_of_a_real_replica_is_told_and_its_catching_up_ends_it(database,
         looker.look()
         looker.look()
     assert looker.told("replication-lag") == [AlertState.FIRING, AlertState.RESOLVED]
+
+
+def test_a_replica_that_falls_behind_pauses_backfills_until_it_has_caught_up(
+    database, replica, make_target
+) -> None:
+    run(database, BIG)
+    policies = {"monitor_interval_s": 0.05, "impact_lag_bytes": 2 * MIB}
+    asked = f"(\n{pause_asked_query()}\n)"
+    with watching(DatabaseMonitor(make_target(database, policies=policies), "r1")) as monitor:
+        run(replica.url(), "SELECT pg_wal_replay_pause()")
+        run(database, FILL)
+        wait_for(database, asked)
+        run(replica.url(), "SELECT pg_wal_replay_resume()")
+        wait_for(database, f"NOT {asked}")
+    assert monitor.summary().throttled
 
 
 CAUGHT_UP = (
