@@ -171,7 +171,7 @@ def test_batches_find_the_size_that_their_time_allows_and_stay_there() -> None:
 
 def test_a_failing_batch_is_halved_down_to_single_rows() -> None:
     steering, sizes = Steering(rows=1_000, most_rows=10_000, target_ms=50), []
-    while steering.failed():
+    while steering.failed(steering.rows):
         sizes.append(steering.rows)
     assert sizes == [500, 250, 125, 62, 31, 16]
 
