@@ -1,0 +1,151 @@
+"""What needs a real Prefect server: deployments as prefect.yaml makes them, their trigger, the workflow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lockkeeper.local.prefect_server import EmbeddedPrefect
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/prod-migration.yml").read_text(encoding="utf-8"))
+PATIENCE_S = 240
+pytestmark = pytest.mark.timeout(900)  # a server, a worker and four processes that import Prefect
+PROGRAMS = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPrefect]:
+    """A server with the deployments that these tests need, as prefect.yaml makes them, and a worker."""
+    server = EmbeddedPrefect(tmp_path_factory.mktemp("deployments") / "home")
+    server.start_server()
+    try:
+        server.wait_until_ready()
+        server.create_pool()
+        argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
+        argv += ["--name", "production-migration", "--name", "approval-expiry"]
+        deployed = run(server, argv, ROOT)
+        assert deployed.returncode == 0, deployed.stdout
+        server.start_worker(ROOT)
+        yield server
+    finally:
+        server.stop()
+
+
+def run(
+    server: EmbeddedPrefect, argv: list[str], folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(PROGRAMS), os.environ["PATH"]])
+    return subprocess.run(
+        argv,
+        cwd=folder,
+        env={**server.environment(os.environ), "PATH": path, **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@pytest.fixture
+def save(prefect: EmbeddedPrefect, webhook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function: shop and name (and policies) -> a webhook in Slack's place; saves a target."""
+
+    def make(shop: Any, name: str, *policies: str) -> Any:
+        slack = webhook(200)
+        argv = [sys.executable, "-m", "tasks", "save-target", name, "--database-url-env", "SHOP_URL"]
+        argv += ["--alembic", str(shop.folder / "alembic.ini"), "--storage", str(shop.folder / "storage")]
+        argv += ["--slack-webhook-env", "SLACK"]
+        for policy in ("capture=off", *policies):
+            argv += ["--policy", policy]
+        url = shop.target.database_url.get_secret_value()
+        saved = run(prefect, argv, ROOT, SHOP_URL=url, SLACK=slack.url.get_secret_value())
+        assert saved.returncode == 0, saved.stdout
+        return slack
+
+    return make
+
+
+def migrate(prefect: EmbeddedPrefect, folder: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run the step of the workflow as a runner does, in a checkout that `make setup` was run in."""
+    (step,) = [one for one in WORKFLOW["jobs"]["migrate"]["steps"] if one.get("name") == "Migrate"]
+    assert set(step["env"]) == {"TARGET", "REVISION", "ACTOR"}
+    (folder / ".venv").mkdir(exist_ok=True)
+    if not (folder / ".venv" / "bin").exists():
+        (folder / ".venv" / "bin").symlink_to(PROGRAMS)
+    script = folder / "step.sh"
+    script.write_text(step["run"])
+    argv = [str(shutil.which("bash")), "--noprofile", "--norc", "-eo", "pipefail", str(script)]
+    empty = {"PREFECT_API_KEY": "", "PREFECT_API_AUTH_STRING": ""}  # as secrets that are not set
+    return run(prefect, argv, folder, ACTOR="ada", **inputs, **empty)
+
+
+def runs(prefect: EmbeddedPrefect, flow: str) -> list[dict[str, Any]]:
+    wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC"}
+    return prefect.request("POST", "/flow_runs/filter", wanted)
+
+
+def wait_for(prefect: EmbeddedPrefect, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < deadline, prefect.worker_log.read_text()[-3000:]
+        time.sleep(0.5)
+    return found
+
+
+def test_the_workflow_triggers_the_deployment_waits_for_it_and_fails_with_it(
+    shop, prefect, save, tmp_path: Path
+) -> None:
+    shop.add_revision("4711", 'op.execute("ALTER TABLE users ADD COLUMN status text")')
+    slack = save(shop, "workflow", "rehearsal=off")
+    failed = migrate(prefect, tmp_path, TARGET="workflow", REVISION="0815")
+    assert failed.returncode != 0, failed.stdout
+    assert shop.differences() == []
+    done = migrate(prefect, tmp_path, TARGET="workflow", REVISION="4711")
+    assert done.returncode == 0, done.stdout
+    assert any("public.users.status" in line for line in shop.differences())
+    newest = runs(prefect, "production-migration")[0]
+    assert newest["parameters"]["revision"] == "4711", "a revision of digits only stays a text"
+    assert "github:ada" in newest["tags"]
+    assert len(slack.received) == 2
+
+
+def test_an_approval_that_expires_triggers_the_message_to_the_team_and_changes_nothing(
+    shop, prefect, save
+) -> None:
+    shop.add_revision(
+        "r1",
+        'op.execute("ALTER TABLE users ADD COLUMN status text")',
+        'op.execute("ALTER TABLE users DROP COLUMN status")',
+    )
+    slack = save(shop, "unanswered", "approval=always", "approval_timeout_s=2")
+    deployment = prefect.request("GET", "/deployments/name/production-migration/production-migration")
+    order = {"parameters": {"target": "unanswered", "revision": "head"}, "state": {"type": "SCHEDULED"}}
+    asked = prefect.request("POST", f"/deployments/{deployment['id']}/create_flow_run", order)
+
+    def expired() -> Any:
+        state = prefect.request("GET", f"/flow_runs/{asked['id']}")["state"]
+        assert state["type"] in {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "FAILED"}, state
+        return state if state["type"] == "FAILED" else None
+
+    state = wait_for(prefect, expired)
+    assert "never resumed" in state["message"], "the server itself has ended it"
+
+    def told() -> Any:
+        ours = [one for one in runs(prefect, "approval-expiry") if asked["id"] in str(one["parameters"])]
+        return next((one for one in ours if one["state"]["type"] in ("COMPLETED", "FAILED")), None)
+
+    expiry = wait_for(prefect, told)
+    assert expiry["state"]["type"] == "COMPLETED", expiry["state"]
+    assert "Nobody answered approve-" in str(slack.received[-1])
+    assert shop.differences() == []
