@@ -69,10 +69,12 @@ class Judged:
 
 
 def safe(name: str, source: str, *sql: str, outside: bool = False) -> Judged:
+    """Return a change that its documentation calls safe."""
     return Judged(name, source, False, sql, outside)
 
 
 def danger(name: str, source: str, *sql: str, outside: bool = False) -> Judged:
+    """Return a change that its documentation calls dangerous."""
     return Judged(name, source, True, sql, outside)
 
 

@@ -31,6 +31,7 @@ from lockkeeper.proving.linting import lint_rehearsed
 from lockkeeper.risk import judge
 
 BAR = 0.95
+COPY = "CREATE DATABASE {} TEMPLATE original STRATEGY file_copy"
 ENV = """from alembic import context
 from sqlalchemy import create_engine, pool
 
@@ -103,7 +104,7 @@ def judged(cases: list[Judged], rows: int, policies: Policies, major: int) -> li
                 execute(connection, "VACUUM ANALYZE")
             for number, one in enumerate(cases):
                 copy = sql.Identifier(f"copy_{number}")
-                execute(admin, sql.SQL("CREATE DATABASE {} TEMPLATE original STRATEGY file_copy").format(copy))
+                execute(admin, sql.SQL(COPY).format(copy))
                 url = server.url(f"copy_{number}")
                 found.append((one, reasons(one, folder / f"project_{number}", url, policies)))
                 execute(admin, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(copy))
@@ -130,7 +131,8 @@ def main() -> None:
         print(f"{one.name} ({one.source}) is {told} by its documentation; ours: {'; '.join(why) or 'safe'}")
     share = 1 - len(wrong) / len(results)
     verdict = "met" if share >= BAR else "MISSED"
-    print(f"{len(results) - len(wrong)} of {len(results)} as the documentation has it: {share:.1%}; bar {BAR:.0%}, {verdict}")
+    print(f"{len(results) - len(wrong)} of {len(results)} as the documentation has it")
+    print(f"bar: at least {BAR:.0%}: {share:.1%}, {verdict}")
     print(f"load average {os.getloadavg()[0]:.1f}")
 
 
