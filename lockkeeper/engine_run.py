@@ -13,7 +13,7 @@ from lockkeeper import alembic_project, recovery
 from lockkeeper.config import Target
 from lockkeeper.delivery import deliver, post_to_webhook
 from lockkeeper.errors import DatabaseError, LockkeeperError
-from lockkeeper.journal import write_report
+from lockkeeper.journal import page_key, write_page, write_report
 from lockkeeper.models import RunReport
 from lockkeeper.monitoring import Alert, DatabaseMonitor
 from lockkeeper.notices import slack_notice
@@ -58,12 +58,25 @@ class EngineRun:
                     recovery.drop_scratch_databases(self.target, self.run_id)
 
     def journal(self, report: RunReport) -> str | None:
-        """Write the report to the storage; a storage that fails is a warning, never a failed migration."""
+        """Write the report to the storage, at the end with its page; returns a warning.
+
+        A storage that fails, or a page that cannot be made, never fails a migration.
+        """
+        storage = open_storage(self.target.storage)
         try:
-            write_report(open_storage(self.target.storage), report)
+            write_report(storage, report)
         except LockkeeperError as error:
             return f"The journal could not be written: {error}"
+        if report.outcome is not None:
+            try:
+                write_page(storage, report)
+            except Exception as error:  # whatever its libraries raise: the run has ended as it has
+                return f"The page with pictures could not be written: {error}"
         return None
+
+    def page_place(self, report: RunReport) -> str:
+        """Return the address of the run's page with pictures, for people."""
+        return f"{open_storage(self.target.storage).describe()}/{page_key(report)}"
 
     def notify(self, report: RunReport) -> str | None:
         """Send one message to the target's Slack webhook, if it has one; returns a warning."""

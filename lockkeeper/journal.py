@@ -1,7 +1,8 @@
 """The journal of runs, in the target's storage: outside the database, so that no restore takes it back.
 
 ``<target>/runs/<run id>.json`` is written after every step, so a run that was killed can be recognised:
-its report has no outcome and nobody holds the lock.
+its report has no outcome and nobody holds the lock. ``<target>/reports/<run id>.html`` tells the same with
+pictures, once the run has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ def write_report(storage: Storage, report: RunReport) -> None:
     """Write or replace the report of one run; raises StorageError."""
     key = f"{_folder(report.target)}{report.run_id}.json"
     storage.put_bytes(key, report.model_dump_json(indent=1).encode())
+
+
+def page_key(report: RunReport) -> str:
+    """Return where the run's page with pictures is."""
+    return f"{report.target}/reports/{report.run_id}.html"
+
+
+def write_page(storage: Storage, report: RunReport) -> None:
+    """Write or replace the page of a run that has ended; raises StorageError."""
+    from lockkeeper.page import html_report  # charts and templates are only worth loading at a run's end
+
+    storage.put_bytes(page_key(report), html_report(report).encode())
 
 
 def read_report(storage: Storage, target: str, run_id: str) -> RunReport:

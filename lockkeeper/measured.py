@@ -6,6 +6,7 @@ How it is measured: ``lockkeeper.costs``, ``lockkeeper.monitoring``; how it is j
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 
 from pydantic import Field
@@ -133,6 +134,23 @@ class ProbeSummary(Fact):
     probes: int = 0
 
 
+Point = tuple[float, float]
+"""Seconds since a series began, and a value."""
+
+
+class ImpactSeries(Fact):
+    """What the monitor saw over time, thinned to the peaks: a few hundred points a curve."""
+
+    started_at: datetime
+    blocked_sessions: tuple[Point, ...] = Field(default=(), description="By the migration, at once.")
+    longest_wait_s: tuple[Point, ...] = Field(default=(), description="For a lock of the migration.")
+    active_sessions: tuple[Point, ...] = ()
+    size_bytes: tuple[Point, ...] = Field(default=(), description="Of the database.")
+    latency_before_ms: tuple[Point, ...] = Field(default=(), description="Of the probe query.")
+    latency_during_ms: tuple[Point, ...] = ()
+    latency_after_ms: tuple[Point, ...] = ()
+
+
 class MonitorSummary(Fact):
     """What the monitor saw beside a migration, and what it did."""
 
@@ -149,3 +167,4 @@ class MonitorSummary(Fact):
     throttled: bool = Field(default=False, description="Backfills were asked to pause.")
     alerts: tuple[str, ...] = Field(default=(), description="What was told while it ran.")
     problems: tuple[str, ...] = Field(default=(), description="What the monitor could not do.")
+    series: ImpactSeries | None = Field(default=None, description="None when nothing could be sampled.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from lockkeeper.models import RunReport
@@ -16,11 +16,20 @@ def report_key(report: RunReport) -> str:
 
 
 @once(name="report")
-def publish_report(report: RunReport) -> None:
-    """Publish the report; an API that does not answer costs a warning, never the run."""
+def publish_report(report: RunReport, page_place: str) -> None:
+    """Publish the report, and where its page with pictures is.
+
+    An API that does not answer costs a warning, never the run.
+    """
     try:
         create_markdown_artifact(
             markdown_report(report), key=report_key(report), description=headline(report)
+        )
+        create_link_artifact(
+            page_place if "://" in page_place else f"file://{page_place}",
+            link_text=page_place,
+            key=f"{report.operation}-pictures-{report.target}",
+            description="The report with pictures, one HTML file. `lockkeeper report` fetches it.",
         )
     except Exception as error:
         get_run_logger().warning("The report could not be published: %s", error)

@@ -88,7 +88,7 @@ class _RunSteps:
         """Tell the team, then publish the report, which says when the team could not be told."""
         warning = notify(report)
         warnings = (*report.warnings, warning) if warning else report.warnings
-        publish_report(report.model_copy(update={"warnings": warnings}))
+        publish_report(report.model_copy(update={"warnings": warnings}), self._run.engine.page_place(report))
         return warning
 
 

@@ -16,7 +16,11 @@ from lockkeeper.errors import ConfigurationError
 
 ReportFile = Annotated[
     Path | None,
-    typer.Option("--report-file", metavar="FILE", help="Write the report there as Markdown, too."),
+    typer.Option(
+        "--report-file",
+        metavar="FILE",
+        help="Write the report there, too: *.html with pictures, else Markdown.",
+    ),
 ]
 
 

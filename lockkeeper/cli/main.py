@@ -22,6 +22,7 @@ from lockkeeper.cli import (
     drill,
     lint,
     migrations,
+    pages,
     recoveries,
     rename,
     stack,
@@ -63,7 +64,7 @@ app.add_typer(targets.app, name="target")
 app.add_typer(rename.app, name="rename")
 app.add_typer(alerts.app, name="alert")
 for _command in (
-    migrations.migrate, migrations.plan, lint.lint, status.status, watch.watch,
+    migrations.migrate, migrations.plan, lint.lint, status.status, watch.watch, pages.report,
     approvals.approve, approvals.reject, approvals.abort,
     backups.backup, backups.backups, backups.restore, drill.drill, rename.tune,
     recoveries.recover, recoveries.undo, recoveries.clean, stack.up, stack.down,

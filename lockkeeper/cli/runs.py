@@ -66,15 +66,15 @@ def play(
 
 
 def report_result(report: RunReport, report_file: Path | None = None) -> Result:
-    """Return a report as a command's result, and write it as Markdown where asked for."""
+    """Return a report as a command's result, and write it to a file where asked for."""
     from lockkeeper.models import Outcome
-    from lockkeeper.reports import markdown_report, terminal_report
+    from lockkeeper.reports import terminal_report
 
     outcome = report.outcome or Outcome.NEEDS_HUMAN
     warnings = list(report.warnings)
     if report_file is not None:
         try:
-            report_file.write_text(markdown_report(report), encoding="utf-8")
+            report_file.write_text(_as_file(report, report_file), encoding="utf-8")
         except OSError as error:  # the run has ended; a full disk does not change how
             warnings.append(f"The report could not be written: {error}")
             report = report.model_copy(update={"warnings": tuple(warnings)})
@@ -84,3 +84,13 @@ def report_result(report: RunReport, report_file: Path | None = None) -> Result:
         data=report.model_dump(mode="json"),
         text=terminal_report(report),
     )
+
+
+def _as_file(report: RunReport, report_file: Path) -> str:
+    if report_file.suffix.lower() in (".html", ".htm"):
+        from lockkeeper.page import html_report
+
+        return html_report(report)
+    from lockkeeper.reports import markdown_report
+
+    return markdown_report(report)

@@ -23,6 +23,7 @@ from lockkeeper.monitoring.probe import LatencyProbe
 from lockkeeper.monitoring.readings import Look, Vitals
 from lockkeeper.monitoring.rules import BESIDE_A_MIGRATION, limits_of
 from lockkeeper.monitoring.sampler import Sampler, sampling
+from lockkeeper.monitoring.series import SeriesKeeper
 from lockkeeper.postgres.connection import application_name
 
 LONGEST_INTERVAL_S = 0.5
@@ -65,6 +66,7 @@ class DatabaseMonitor:
         self._blockers: dict[int, str] = {}
         self._alerts: list[str] = []
         self._sizes: list[int] = []
+        self._series = SeriesKeeper()
         self._samples = self._failed = self._max_blocked = 0
         self._longest_s = 0.0
         self._last_problem = ""
@@ -123,7 +125,9 @@ class DatabaseMonitor:
         self.latest = look
         blocked = blocked_sessions(look.activity, look.own_pids)
         self._max_blocked = max(self._max_blocked, len(blocked))
-        self._longest_s = max([self._longest_s, *(wait.waiting_s for wait in blocked.values())])
+        longest_s = max((wait.waiting_s for wait in blocked.values()), default=0.0)
+        self._longest_s = max(self._longest_s, longest_s)
+        self._series.took_activity(look.activity.at, len(blocked), longest_s, look.activity.active)
         for wait in look.activity.waits:
             if wait.waiter_pid in look.own_pids and wait.blocker_pid not in look.own_pids:
                 if wait.blocker_pid not in self._blockers:
@@ -140,6 +144,7 @@ class DatabaseMonitor:
         now = sampler.vitals(sparing=not self._stop.is_set())
         if now.database is not None and now.database.size_bytes is not None:
             self._sizes.append(now.database.size_bytes)
+            self._series.took_size(now.at, now.database.size_bytes)
         self._vitals = (now, self._vitals[0])
         return VITALS_INTERVAL_S
 
@@ -174,6 +179,7 @@ class DatabaseMonitor:
             throttled=self._enforcer.throttled,
             alerts=tuple(self._alerts),
             problems=tuple(problem for problem in problems if problem),
+            series=self._series.series(self.probe) if self._samples else None,
         )
 
 

@@ -1,4 +1,4 @@
-"""An operator's view, in a real browser: the report of a recovered run, the form of a target, a rename.
+"""An operator's view, in a real browser: reports of a recovered run, the form of a target, a rename.
 
 Needs Chromium (`.ci/browser`). Without it these tests are skipped on a desk, and fail in CI.
 """
@@ -114,6 +114,32 @@ def test_an_operator_sees_how_a_run_was_recovered(shop, prefect, page) -> None:
     page.goto(f"{prefect.ui_url}/artifacts/artifact/{report['id']}")
     page.get_by_role("heading", name="failed and was recovered").wait_for()
     page.get_by_text("status_is_filled").first.wait_for()
+    screens = shop.folder / "screens"
+    is_whole(page, screens / "artifact.png")
+
+    link = prefect.request("POST", "/artifacts/filter", {"artifacts": {"key": {"like_": "%pictures%"}}})[0]
+    (stored,) = (shop.folder / "storage" / "browsed" / "reports").glob("*.html")
+    assert str(stored) in link["data"]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(stored.as_uri())
+        page.get_by_role("heading", name="failed and was recovered").wait_for()
+        is_whole(page, screens / f"report-{width}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "it can be scrolled sideways"
+    assert set(asked) == {stored.as_uri()}, "the page needs nothing from elsewhere"
+    page.get_by_role("img", name="Sessions that the migration blocked").wait_for()
+
+
+def is_whole(page: Any, picture: Path) -> None:
+    """Take a picture of the page, on which nothing is broken: every image and every chart has a size."""
+    picture.parent.mkdir(exist_ok=True)
+    page.screenshot(path=picture, full_page=True)
+    broken = "images => images.filter(image => image.complete && image.naturalWidth === 0).length"
+    assert page.locator("img").evaluate_all(broken) == 0
+    empty = "charts => charts.filter(chart => chart.getBoundingClientRect().width < 100).length"
+    assert page.locator("svg[role=img]").evaluate_all(empty) == 0
 
 
 def test_a_target_edited_in_the_form_keeps_its_bucket_and_its_secrets(prefect, page) -> None:

@@ -173,6 +173,10 @@ def test_a_migration_ends_as_one_document_with_its_whole_story(
     assert document["initiator"]
     assert shop.value("SELECT count(*) FROM users WHERE status = 'on'") == 200
     assert "Migration of shop: succeeded" in (shop.folder / "report.md").read_text()
+    page = shop.document("report", "shop", "--output", "run.html")
+    assert page["run_id"] == document["run_id"]
+    assert "Migration of shop: succeeded" in (shop.folder / "run.html").read_text()
+    assert (shop.folder / "backups" / "shop" / "reports" / f"{document['run_id']}.html").exists()
 
 
 def test_backups_are_listed_with_their_states(migration: tuple[Shop, dict[str, Any]]) -> None:
