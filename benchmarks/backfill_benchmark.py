@@ -1,6 +1,6 @@
 """Our backfill of a million rows beside one single UPDATE: server CPU, growth, and the application beside it.
 
-    python -m benchmarks.backfill_benchmark [--rows 1000000] [--large-rows 10000000] [--rounds 3]
+    python -m benchmarks.backfill_benchmark [--rows 1000000] [--large-rows 10000000] [--plot FILE]
 
 It starts a PostgreSQL of its own (fsync on). Rows have about 200 bytes; a text of 32 is copied into a new
 column, by one UPDATE and by `ColumnRename.backfill` (behind its trigger, with its ledger, VACUUM and ANALYZE)
@@ -142,7 +142,7 @@ def _client(dsn: str, number: int, rows: int, shared: tuple[Any, Any, Any]) -> N
         cursor.execute(statement)
         ready.release()
         due = time.monotonic()
-        while not ends_at.value or due < ends_at.value:
+        while not ends_at.value:
             time.sleep(max(0.0, due - time.monotonic()))
             try:
                 cursor.execute(statement)
@@ -150,11 +150,17 @@ def _client(dsn: str, number: int, rows: int, shared: tuple[Any, Any, Any]) -> N
                 failed += 1
             durations.append((due, time.monotonic() - due))
             due += CLIENTS / STATEMENTS_PER_S
+        durations.append((due, max(0.0, time.monotonic() - due)))  # the one that never came
     results.put((durations, failed))
 
 
-def beside_an_application(server: EmbeddedPostgres, rows: int) -> dict[str, float]:
-    """Measure the application's statements, alone and then beside the backfill."""
+def beside_an_application(
+    server: EmbeddedPostgres, rows: int
+) -> tuple[dict[str, float], list[tuple[float, float]]]:
+    """Measure the application's statements, alone and then beside the backfill.
+
+    Returns also each statement: when it was due, in seconds from the backfill's start, and how long it took.
+    """
     _fresh_table(server, rows)
     rename = _expanded(server)
     spawn = multiprocessing.get_context("spawn")
@@ -179,6 +185,7 @@ def beside_an_application(server: EmbeddedPostgres, rows: int) -> dict[str, floa
     durations = [each for durations, _ in told for each in durations]
     idle = sorted(took for due, took in durations if idle_from <= due < filling_from)
     beside = sorted(took for due, took in durations if filling_from <= due < ended)
+    moments = [(due - filling_from, took) for due, took in durations if idle_from <= due < ended]
     return {
         "idle p99, ms": _percentile_ms(idle, 0.99), "beside p99, ms": _percentile_ms(beside, 0.99),
         "idle p50, ms": _percentile_ms(idle, 0.5), "beside p50, ms": _percentile_ms(beside, 0.5),
@@ -186,7 +193,7 @@ def beside_an_application(server: EmbeddedPostgres, rows: int) -> dict[str, floa
         "statements/s idle": len(idle) / (filling_from - idle_from),
         "statements/s beside": len(beside) / (ended - filling_from),
         "backfill, s": ended - filling_from, "failed": float(sum(failed for _, failed in told)),
-    }  # fmt: skip
+    }, moments  # fmt: skip
 
 
 def _percentile_ms(ordered: list[float], share: float) -> float:
@@ -212,13 +219,34 @@ def in_turn(server: EmbeddedPostgres, rows: int, rounds: int) -> tuple[list[Fill
     return singles, ours
 
 
-def application(server: EmbeddedPostgres, rows: int, rounds: int) -> None:
+def draw(moments: list[tuple[float, float]], path: Path) -> None:
+    """Draw the application's statements before and beside the backfill, half a second a point."""
+    import pygal  # of the extra `benchmarks`
+
+    places = sorted({int(due // 0.5) for due, _ in moments})
+    chart = pygal.Line(
+        js=(), width=900, height=320, show_dots=False, x_labels_major_every=4, show_minor_x_labels=False,
+        title="Statements of an application, ms; the backfill of a million rows begins at 0 s",
+    )  # fmt: skip
+    chart.x_labels = [f"{place * 0.5:g}" for place in places]
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        points = []
+        for place in places:
+            took = sorted(took for due, took in moments if int(due // 0.5) == place)
+            points.append(round(_percentile_ms(took, share), 2))
+        chart.add(name, points)
+    path.write_text(chart.render(is_unicode=True) + "\n")
+
+
+def application(server: EmbeddedPostgres, rows: int, rounds: int, plot: Path | None) -> None:
     """Print how the application fared."""
     ratios = []
     for _ in range(rounds):
-        found = beside_an_application(server, rows)
+        found, moments = beside_an_application(server, rows)
         ratios.append(found["beside p99, ms"] / found["idle p99, ms"])
         print("; ".join(f"{name} {value:,.1f}" for name, value in found.items()), flush=True)
+    if plot:
+        draw(moments, plot)
     print(f"p99: {statistics.median(ratios):.2f} times that of idle seconds (bar {BARS['p99']})")
 
 
@@ -239,6 +267,7 @@ def main() -> None:
     parser.add_argument("--large-rows", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--major", type=int, default=16)
+    parser.add_argument("--plot", type=Path, help="an SVG of the application's last round")
     parser.add_argument("--part", choices=["turns", "application", "all"], default="all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lockkeeper-bench-", ignore_cleanup_errors=True) as name:
@@ -249,7 +278,7 @@ def main() -> None:
             if options.part != "application":
                 _, ours = in_turn(server, options.rows, options.rounds)
             if options.part != "turns":
-                application(server, options.rows, options.rounds)
+                application(server, options.rows, options.rounds, options.plot)
             if options.large_rows:
                 large(server, options.large_rows, ours or [backfill(server, options.rows)])
     print(f"load average at the end {os.getloadavg()[0]:.1f}")

@@ -29,6 +29,10 @@ class ThrottlePolicy(Fact):
     max_probe_ms: float | None = Field(default=None, gt=0, description="How long the probe query may take.")
     probe_sql: str | None = Field(default=None, description="A query of the application's kind.")
     max_wal_mb_s: float | None = Field(default=None, gt=0, description="WAL that the server writes.")
+    max_dead_rows: int | None = Field(default=None, ge=0, description="That autovacuum has not come to yet.")
+    vacuum_percent: float | None = Field(
+        default=None, ge=0, description="VACUUM when so many percent of the rows were written; 0 never."
+    )
     metric_sql: str | None = Field(default=None, description="A query that returns one number of yours.")
     metric_url: str | None = Field(default=None, description="A web address that returns one number.")
     max_metric: float | None = Field(default=None, description="Above this the backfill waits.")
