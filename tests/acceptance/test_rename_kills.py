@@ -1,0 +1,225 @@
+"""kill -9 of the worker in every stage of a rename under load, through Prefect.
+
+One journey: seven stages, killed once in each, taken up again by another worker in another run of the
+deployment, until the old column is in quarantine. Then the application's own journals say what was lost.
+`make load` runs it, for minutes. (`tests/integration/test_rename_crashes.py` kills PostgreSQL, too.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy.engine import URL
+
+from lockkeeper.errors import ConnectionLostError
+from lockkeeper.local import daemons
+from lockkeeper.local.prefect_server import EmbeddedPrefect
+from lockkeeper.postgres.connection import connect, fetch_all
+from lockkeeper.prefect_api import PrefectApiError
+from tests.acceptance.app.processes import REPOSITORY, Application, application, fill_shop
+from tests.acceptance.operator_at_prefect import deploy_rename, deployment_of
+from tests.acceptance.test_browser import SAVE, prefect, python
+from tests.killing import kill_tree
+
+__all__ = ["prefect"]
+pytestmark = [pytest.mark.load, pytest.mark.timeout(1500)]
+
+ROWS = 2_000
+STAGE_LIMIT_S = 240
+POLICY = {
+    "throttle": {"batch_rows": 100, "pause_ms": 200},
+    "ramp": {"percents": [50, 100], "observe_s": 2, "sample_interval_s": 0.2},
+    "scream_s": 4,
+    "approval_timeout_s": 3600,
+}
+PARAMETERS = {
+    "target": "killed",
+    "table": "products",
+    "old_column": "description",
+    "new_column": "description_new",
+}
+OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+STAGES = ("expand", "backfill", "validate", "flip", "observe", "scream", "contract")
+
+
+def kill(identity: daemons.ProcessIdentity | None) -> None:
+    assert identity is not None
+    kill_tree(identity.pid)
+    daemons.end_process(identity)
+
+
+class Journey:
+    """A rename on its way, whoever dies."""
+
+    def __init__(self, prefect: EmbeddedPrefect, app: Application) -> None:
+        self.prefect, self.app = prefect, app
+        self.run: str | None = None
+        self.in_the_way: Any = None
+        self.swapped = False
+
+    # -- what is seen -----------------------------------------------------------------------------------
+
+    def ledger(self) -> tuple[str, int]:
+        """The stage, and the percentage of the flag."""
+        try:
+            with connect(self.app.url, "tests") as connection:
+                exists = "SELECT to_regclass('lockkeeper.column_change') IS NOT NULL"
+                if not fetch_all(connection, exists)[0][0]:
+                    return "", 0
+                stages = fetch_all(connection, "SELECT stage FROM lockkeeper.column_change")
+                flags = fetch_all(connection, "SELECT percent FROM lockkeeper.feature_flag")
+        except ConnectionLostError:
+            return "", 0
+        return (stages[0][0] if stages else "", flags[0][0] if flags else 0)
+
+    def is_in(self, stage: str) -> bool:
+        """Whether the rename is in a stage now, held there where it would last milliseconds only."""
+        here, percent = self.ledger()
+        if stage == "expand":
+            return here == "planned"
+        if stage == "backfill":
+            return here == "backfilling"
+        if stage == "validate":
+            if here == "backfilling":
+                self.stand_in_the_way("ACCESS SHARE")
+            return here == "backfilled"
+        if stage == "flip":
+            return here == "flipped" and 0 < percent < 100
+        if stage == "observe":
+            if here == "flipped" and percent == 100:
+                self.stand_in_the_way("ACCESS EXCLUSIVE")
+            return here == "flipped" and percent == 100 and self.somebody_waits()
+        if stage == "contract" and here == "screamed":
+            self.stand_in_the_way("ACCESS SHARE")
+        return here == {"scream": "screaming", "contract": "screamed"}[stage]
+
+    def somebody_waits(self) -> bool:
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND application_name LIKE 'lockkeeper:rename%'"
+        )
+        with connect(self.app.url, "tests") as connection:
+            return bool(fetch_all(connection, waiting))
+
+    # -- what is done -----------------------------------------------------------------------------------
+
+    def stand_in_the_way(self, mode: str) -> None:
+        """Hold the stage up by a lock on the table."""
+        if self.in_the_way is None:
+            self.in_the_way = psycopg2.connect(self.app.url.render_as_string(hide_password=False))
+            self.in_the_way.cursor().execute(f"LOCK TABLE products IN {mode} MODE")
+
+    def go_away(self) -> None:
+        if self.in_the_way is not None:
+            self.in_the_way.close()
+            self.in_the_way = None
+
+    def push(self) -> None:
+        """Do what an operator does: start a run where none goes on, approve what asks."""
+        if not daemons.is_running(self.prefect.worker):
+            self.prefect.start_worker(REPOSITORY)
+        state = self.request("GET", f"/flow_runs/{self.run}")["state"] if self.run else {"type": "COMPLETED"}
+        if state["type"] in OVER:
+            made = f"/deployments/{deployment_of(self.prefect)}/create_flow_run"
+            self.run = self.request("POST", made, {"parameters": {**PARAMETERS, "policy": POLICY}})["id"]
+        elif state["name"] == "Suspended":
+            if state["state_details"]["pause_key"].startswith("approve-drop"):
+                self.deploy_the_newest()
+            form = {"decision": "approve", "approver": "ada", "reason": "as planned"}
+            self.request("POST", f"/flow_runs/{self.run}/resume", {"run_input": form})
+
+    def deploy_the_newest(self) -> None:
+        """End the versions that name the old column, as a team must before it approves the drop."""
+        if not self.swapped:
+            before = tuple(self.app.running)
+            self.app.start("newest")
+            self.app.start("raw-new")
+            self.app.stop(*before)
+            self.swapped = True
+
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the API; a busy SQLite refuses now and then."""
+        for _ in range(20):
+            with contextlib.suppress(PrefectApiError):
+                return self.prefect.request(method, path, body)
+            threading.Event().wait(0.5)
+        return self.prefect.request(method, path, body)
+
+    def come_to(self, stage: str) -> None:
+        deadline, pushed = time.monotonic() + STAGE_LIMIT_S, 0.0
+        pause = threading.Event()
+        while not self.is_in(stage):
+            assert time.monotonic() < deadline, f"{stage}: {self.ledger()}, {self.log()}"
+            if time.monotonic() - pushed > 1:
+                self.push()
+                pushed = time.monotonic()
+            pause.wait(0.01)
+
+    def finish(self) -> None:
+        deadline, pause = time.monotonic() + STAGE_LIMIT_S, threading.Event()
+        while self.ledger()[0] != "contracted":
+            assert time.monotonic() < deadline, f"{self.ledger()}, {self.log()}"
+            self.push()
+            pause.wait(1)
+
+    def close(self) -> None:
+        """Leave nobody in the way, and no worker."""
+        self.go_away()
+        if daemons.is_running(self.prefect.worker):
+            kill(self.prefect.worker)
+
+    def log(self) -> str:
+        return self.prefect.worker_log.read_text()[-4000:]
+
+    def kill_worker(self) -> None:
+        """The worker with the process of its run, which Prefect would call Running for ever."""
+        kill(self.prefect.worker)
+        self.go_away()
+        crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
+        self.request("POST", f"/flow_runs/{self.run}/set_state", crashed)
+
+
+def differing(url: URL) -> int:
+    hidden = "SELECT count(*) FROM products WHERE description_lockkeeper_old IS DISTINCT FROM description_new"
+    with connect(url, "tests") as connection:
+        return int(fetch_all(connection, hidden)[0][0])
+
+
+def test_killed_in_each_stage_a_rename_goes_on_and_no_write_is_lost(
+    prefect: EmbeddedPrefect, database: URL, tmp_path: Path
+) -> None:
+    url = database
+    fill_shop(url, ROWS)
+    storage = str(tmp_path / "storage")
+    login = url.render_as_string(hide_password=False)
+    saved = python(prefect, SAVE, name="killed", database_url=login, storage_folder=storage)
+    assert saved.returncode == 0, saved.stderr
+    prefect.create_pool()
+    deploy_rename(prefect, POLICY)
+    journals = tmp_path / "journals"
+    journals.mkdir()
+    with (
+        application(url, journals, ROWS) as app,
+        contextlib.closing(Journey(prefect, app)) as journey,
+    ):
+        app.start("old")
+        app.start("raw")
+        journey.stand_in_the_way("ACCESS SHARE")
+        for stage in STAGES:
+            journey.come_to(stage)
+            journey.kill_worker()
+            app.work(5)
+        journey.finish()
+        app.work()
+        app.stop()
+        story = app.story()
+        assert story.wrong_reads == []
+        assert app.problems() == []
+        assert differing(url) == 0
+        assert story.failed == []
