@@ -111,7 +111,12 @@ def migrate(url: URL, folder: Path, body: str, budget_s: float) -> tuple[RunRepo
     )  # fmt: skip
     run_id = new_run_id()
     request = MigrationRequest(
-        run_id=run_id, target=target.name, database=target.database, revision="head", initiator="benchmark"
+        run_id=run_id,
+        target=target.name,
+        database=target.database,
+        revision="head",
+        initiator="benchmark",
+        rehearsal="off",
     )
     with Writer(url).writing() as writer:
         report = run_migration(Engine(target, run_id), request)
