@@ -6,6 +6,7 @@ Secrets are named by environment variables, so that none stands in a command lin
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_slack import SlackWebhook
 
 from lockkeeper.errors import ConfigurationError, LockkeeperError
+from tasks.automations import tell_when_the_monitor_is_late
 from tasks.blocks import MigrationTarget, save_block
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -51,6 +53,17 @@ def save_target(
     save_block(name, block)
     command = f"prefect deployment run production-migration/production-migration -p target={name}"
     typer.echo(f"Saved migration-target/{name}. Start a migration with: {command}")
+
+
+@app.command("tell-when-the-monitor-is-late")
+def tell_when_late(
+    slack: Annotated[str, typer.Option(help="The Slack block that is told, e.g. shop-slack.")],
+    after_minutes: Annotated[float, typer.Option(help="Without a look that begins.", min=1)] = 10,
+) -> None:
+    """Register the automation that tells when monitor-database is due and no look begins."""
+    patience = timedelta(minutes=after_minutes)
+    name = tell_when_the_monitor_is_late(f"slack-incoming-webhook/{slack}", patience)
+    typer.echo(f"Registered the automation {name!r}.")
 
 
 def _storage(place: str, endpoint_url: str | None) -> dict[str, Any]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from prefect.states import Late
+from prefect_slack import SlackWebhook
+
 from flows.monitor_database import monitor_database
+from lockkeeper.models import utc_now
+from tasks.automations import LATE, tell_when_the_monitor_is_late
 from tests.flows.observing import task_runs
 
 
@@ -36,3 +43,18 @@ def test_an_alert_that_slack_did_not_take_is_told_by_the_next_look(shop, slack) 
     slack.status = 200
     assert monitor_database(shop.name, return_state=True).is_completed()
     assert [message["text"].count("autovacuum-off") for message in slack.messages] == [1]
+
+
+def test_a_monitor_that_is_late_is_told_by_the_server_itself(slack, api, deployed) -> None:
+    """No worker takes part: the server sees that the look did not begin, and tells Slack."""
+    name = SlackWebhook(url=slack.url).save("late-tests", overwrite=True)
+    assert name is not None
+    tell_when_the_monitor_is_late("slack-incoming-webhook/late-tests", timedelta(seconds=10))
+    tell_when_the_monitor_is_late("slack-incoming-webhook/late-tests", timedelta(seconds=10))
+    assert len(api.read_automations_by_name(LATE)) == 1
+    run = deployed(monitor_database, target="shop")
+    api.set_flow_run_state(run, Late(scheduled_time=utc_now()))
+    [message] = slack.wait_for(1, timeout_s=60)
+    assert "critical: monitor-late" in str(message)
+    for automation in api.read_automations_by_name(LATE):
+        api.delete_automation(automation.id)
