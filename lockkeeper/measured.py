@@ -22,6 +22,7 @@ class LockHold(Fact):
     held_s: float = Field(description="From the beginning of the statement that took it to its end.")
     rows: int | None = Field(default=None, description="Estimated, before the revision.")
     made_by_plan: bool = Field(default=False, description="No application can know the table yet.")
+    materialized: bool = Field(default=False, description="A materialized view, which no application writes.")
     seen: str = Field(
         default="exactly",
         description="exactly (read by the session itself), by sampling, or not: then its text says so",
@@ -32,6 +33,8 @@ class LockHold(Fact):
         """What of an application has to wait: ``reads and writes``, ``writes`` or nothing."""
         if self.mode == "ACCESS EXCLUSIVE":
             return "reads and writes"
+        if self.materialized:
+            return None
         return "writes" if self.mode in ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE") else None
 
     def __str__(self) -> str:

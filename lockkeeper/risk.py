@@ -17,6 +17,7 @@ from lockkeeper.models import RevisionTiming
 if TYPE_CHECKING:
     from lockkeeper.lint import LintFinding, LintReport
 
+READS_TOO = "reads and writes"
 ABOUT_ROWS = frozenset({"whole-table-write", "write-with-ddl"})
 """Rules about rows that stay locked until the transaction ends: no lock on the table shows them."""
 ABOUT_LOCKS = ABOUT_ROWS | {
@@ -115,10 +116,13 @@ def _blocking(one: RevisionEstimate, policies: Policies) -> Iterator[RiskFinding
 
 
 def counted(cost: RevisionCost, blocking: str) -> list[LockHold]:
-    """Return the longest lock that counts of each table that an application can know, longest first."""
+    """Return the longest lock that counts of each table that an application can know, longest first.
+
+    Of two that one statement has taken, the stronger: a reader must not be told that only writers wait.
+    """
     longest: dict[str, LockHold] = {}
-    for hold in sorted(cost.locks, key=lambda hold: hold.held_s, reverse=True):
-        reads_too = hold.blocks == "reads and writes"
+    for hold in sorted(cost.locks, key=lambda hold: (hold.held_s, hold.blocks == READS_TOO), reverse=True):
+        reads_too = hold.blocks == READS_TOO
         if not hold.made_by_plan and (reads_too or (hold.blocks and blocking == "writes")):
             longest.setdefault(hold.table, hold)
     return list(longest.values())

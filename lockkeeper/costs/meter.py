@@ -25,7 +25,7 @@ _MODES = {
     "ExclusiveLock": "EXCLUSIVE",
     "AccessExclusiveLock": "ACCESS EXCLUSIVE",
 }
-_INDEXES, _STORED = ("i", "I"), ("r", "m")
+_INDEXES, _STORED, _MATERIALIZED = ("i", "I"), ("r", "m"), "m"
 Key = tuple[str, str]
 """A relation's OID and a mode of pg_locks."""
 
@@ -164,6 +164,7 @@ class CostMeter:
             held_s=round(held_s, 4),
             rows=known.rows if known else None,
             made_by_plan=oid not in (self._original or {}),
+            materialized=known is not None and known.kind == _MATERIALIZED,
             seen=seen,
         )
 

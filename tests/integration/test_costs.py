@@ -23,6 +23,8 @@ INSERT INTO big SELECT n, n, 'note ' || n FROM generate_series(1, {ROWS}) AS n;
 CREATE TABLE small (id int PRIMARY KEY, big_id int);
 CREATE TABLE "Odd ""Table" (id int);
 CREATE VIEW amounts AS SELECT amount FROM big;
+CREATE MATERIALIZED VIEW amounts_kept AS SELECT id FROM big;
+CREATE UNIQUE INDEX amounts_kept_id ON amounts_kept (id);
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 ALTER TABLE big ADD CONSTRAINT positive CHECK (amount > 0) NOT VALID;
 CREATE INDEX big_note ON big (note);
@@ -65,6 +67,7 @@ LOCKS = {
 REVISIONS = {
     **{name: sql(statement) for name, (statement, _) in LOCKS.items()},
     "concurrently": AUTOCOMMIT.format("CREATE INDEX CONCURRENTLY big_c ON big (c)"),
+    "a refresh": AUTOCOMMIT.format("REFRESH MATERIALIZED VIEW CONCURRENTLY amounts_kept"),
     "a rewrite": sql("ALTER TABLE big ALTER COLUMN note TYPE varchar(50)"),
     "fresh": sql(
         "CREATE TABLE fresh (id int)", "CREATE INDEX fresh_id ON fresh (id)", "ALTER TABLE small ADD c int"
@@ -174,6 +177,12 @@ def test_what_is_built_concurrently_blocks_nobody(measured) -> None:
     cost = measured[0]["concurrently"]
     assert [lock for lock in cost.locks if lock.blocks] == []
     assert cost.indexes_built == ("public.big_c",)
+
+
+def test_a_refresh_beside_its_readers_blocks_nobody(measured) -> None:
+    locks = measured[0]["a refresh"].locks
+    assert ("public.amounts_kept", "EXCLUSIVE") in {(one.table, one.mode) for one in locks}
+    assert not [one for one in locks if one.blocks and not one.made_by_plan]
 
 
 def test_a_rewrite_is_seen_with_its_size_and_the_indexes_that_it_has_built_again(measured) -> None:

@@ -88,6 +88,16 @@ def test_of_two_locks_on_one_table_the_longest_is_told() -> None:
     assert finding.message.startswith("EXCLUSIVE")
 
 
+def test_of_two_locks_of_one_statement_the_stronger_is_told() -> None:
+    (told,) = verdict(hold("SHARE"), hold("ACCESS EXCLUSIVE"), hold("SHARE ROW EXCLUSIVE")).findings
+    assert told.message.startswith("ACCESS EXCLUSIVE on public.users")
+
+
+def test_nobody_waits_to_write_a_materialized_view_but_its_readers_do() -> None:
+    assert verdict(hold("EXCLUSIVE", materialized=True)).findings == ()
+    assert verdict(hold(materialized=True)).counting
+
+
 def test_what_was_not_measured_counts() -> None:
     unknown = RevisionEstimate(revision="r1", duration_s=1)
     assert [one.kind for one in judge([unknown], POLICIES, Linted()).counting] == [Danger.UNMEASURED]
