@@ -68,6 +68,7 @@ def read(session: Session, plan: RenamePlan) -> list[Carried]:
         named_query(
             "carried",
             oid=str(plan.nodes[0].relation.oid),
+            column=literal(marker),
             indexes=_array(plan.oids("class i", "class I")),
             constraints=_array(
                 plan.oids(*(f"constraint {kind}" for kind in ("c", "u", "p", "f", "incoming f")))

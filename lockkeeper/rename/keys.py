@@ -6,8 +6,8 @@ long before, becomes the key in an instant. Foreign keys of other tables point a
 
 from __future__ import annotations
 
-from lockkeeper.ops import catalog, constraints, ddl, indexes
-from lockkeeper.ops.ddl import quote, quote_table
+from lockkeeper.ops import catalog, columns, constraints, ddl, indexes
+from lockkeeper.ops.ddl import literal, quote
 from lockkeeper.ops.session import Session
 from lockkeeper.rename.carrying import Carried
 from lockkeeper.rename.ledger import Entry
@@ -25,16 +25,20 @@ def to_new(entry: Entry, carried: list[Carried]) -> list[str]:
     for each in carried:
         if each.kind == "constraint p":
             statements.append(f"ALTER TABLE {each.relation} DROP CONSTRAINT {quote(each.name)}")
-            statements.append(_primary_key(each, each.new_name(change)))
+            statements += _primary_key(each, each.new_name(change))
         elif each.replica_identity:
             name = quote(each.new_name(change))
             statements.append(f"ALTER TABLE {each.relation} REPLICA IDENTITY USING INDEX {name}")
     return statements + [_rename(each, each.new_name(change), each.name) for each in incoming]
 
 
-def _primary_key(each: Carried, index: str) -> str:
+def _primary_key(each: Carried, index: str) -> list[str]:
     add = f"ALTER TABLE {each.relation} ADD CONSTRAINT {quote(each.name)}"
-    return f"{add} PRIMARY KEY USING INDEX {quote(index)}"
+    statements = [f"{add} PRIMARY KEY USING INDEX {quote(index)}"]
+    if each.comment:
+        comment = f"COMMENT ON CONSTRAINT {quote(each.name)} ON {each.relation} IS {literal(each.comment)}"
+        statements.append(comment)
+    return statements
 
 
 def _rename(each: Carried, before: str, after: str) -> str:
@@ -42,11 +46,14 @@ def _rename(each: Carried, before: str, after: str) -> str:
 
 
 def prepare_undo(session: Session, entry: Entry, carried: list[Carried]) -> None:
-    """Give the quarantined column what the contract took: its unique index, and foreign keys to it.
+    """Give the quarantined column what the contract took: NOT NULL, its unique index, and foreign keys to it.
 
-    Built beside readers and writers; found again when it is there.
+    Built beside readers and writers; found again when it is there. From then on a key that the old type
+    cannot hold is refused, as it will be after the undo.
     """
     hidden = entry.change.hidden_name
+    if any(each.kind == "constraint p" for each in carried):
+        columns.set_not_null(session, entry.table, hidden, entry.schema)
     for each in carried:
         if each.kind == "constraint p" and each.index_definition:
             table = catalog.relation(session, each.table, each.table_schema)
@@ -72,12 +79,7 @@ def to_old(entry: Entry, carried: list[Carried]) -> list[str]:
     for each in carried:
         if each.kind == "constraint p":
             statements.append(f"ALTER TABLE {each.relation} DROP CONSTRAINT {quote(each.name)}")
-            statements.append(_primary_key(each, _old_index(entry, each)))
+            statements += _primary_key(each, _old_index(entry, each))
         elif each.replica_identity:
             statements.append(f"ALTER TABLE {each.relation} REPLICA IDENTITY USING INDEX {quote(each.name)}")
     return statements + [_rename(each, _old_index(entry, each), each.name) for each in incoming]
-
-
-def leftovers(entry: Entry, each: Carried) -> str:
-    """Return the name, with its schema, of the index that an undo which was not finished has left."""
-    return quote_table(_old_index(entry, each), each.schema)

@@ -200,15 +200,19 @@ def _move_default(
     sequence = facts["sequence"]
     if facts["identity"] and sequence:
         kind = "ALWAYS" if facts["identity"] == "a" else "BY DEFAULT"
-        options, _ = session.rows(named_query("sequence", sequence=sequence, name=literal(sequence)))[0]
+        options, stands_at = session.rows(named_query("sequence", sequence=sequence, name=literal(sequence)))[
+            0
+        ]
         return [
             f"{give} DROP IDENTITY IF EXISTS",
             f"{take} ADD GENERATED {kind} AS IDENTITY (SEQUENCE NAME {sequence} {options})",
+            f"SELECT pg_catalog.setval({literal(sequence)}, {stands_at})",
         ]
     statements = [f"{give} DROP DEFAULT", f"{take} SET DEFAULT {default}"]
     if sequence:
-        new_type = entry.found["new_base"]
-        if new_type in ("smallint", "integer", "bigint") and taker == entry.change.new:
-            statements.append(f"ALTER SEQUENCE {sequence} AS {new_type}")
+        to_new = giver == entry.change.hidden_name
+        sequence_type = entry.found["new_base"] if to_new else facts.get("sequence_type")
+        if sequence_type in ("smallint", "integer", "bigint"):
+            statements.append(f"ALTER SEQUENCE {sequence} AS {sequence_type}")
         statements.append(f"ALTER SEQUENCE {sequence} OWNED BY {entry.relation}.{quote(taker)}")
     return statements

@@ -13,7 +13,11 @@ UNION ALL
 SELECT
     'constraint ' || k.contype::text, kn.nspname::text, k.conname::text, t.relname::text, tn.nspname::text,
     pg_catalog.pg_get_constraintdef(k.oid), k.contype IN ('p', 'u'), pg_catalog.pg_get_indexdef(nullif(k.conindid, 0)),
-    ARRAY[k.convalidated::text, k.condeferrable::text, k.condeferred::text, (k.conrelid <> $oid)::text, k.connoinherit::text],
+    ARRAY[k.convalidated::text, k.condeferrable::text, k.condeferred::text, (
+        k.contype = 'f' AND k.confrelid = $oid AND EXISTS (
+            SELECT FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = $oid AND a.attname = $column AND a.attnum = ANY (k.confkey))
+    )::text, k.connoinherit::text],
     pg_catalog.obj_description(k.oid, 'pg_constraint'),
     coalesce((SELECT x.indisreplident FROM pg_catalog.pg_index AS x WHERE x.indexrelid = k.conindid AND k.contype IN ('p', 'u')), false)
 FROM pg_catalog.pg_constraint AS k

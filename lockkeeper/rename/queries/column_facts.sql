@@ -32,6 +32,11 @@ SELECT pg_catalog.jsonb_build_object(
     ),
     'sequence', pg_catalog.pg_get_serial_sequence(
         pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname),
+    'sequence_type', (
+        SELECT pg_catalog.format_type(q.seqtypid, NULL) FROM pg_catalog.pg_sequence AS q
+        WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence(
+            pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname)::regclass
+    ),
     'replica_identity', c.relreplident,
     'row_security', c.relrowsecurity
 )::text

@@ -3,7 +3,10 @@ SELECT DISTINCT
     CASE
         WHEN d.classid = 'pg_catalog.pg_class'::regclass THEN 'class ' || c.relkind::text
         WHEN d.classid = 'pg_catalog.pg_constraint'::regclass THEN
-            'constraint ' || CASE WHEN k.conrelid = d.refobjid THEN k.contype::text ELSE 'incoming ' || k.contype::text END
+            -- Of a foreign key from a table to itself the column is one end: the one that is pointed at is incoming.
+            'constraint ' || CASE
+                WHEN k.contype = 'f' AND k.confrelid = d.refobjid AND d.refobjsubid = ANY (k.confkey) THEN 'incoming '
+                ELSE '' END || k.contype::text
         WHEN d.classid = 'pg_catalog.pg_rewrite'::regclass THEN 'rule ' || v.relkind::text
         WHEN d.classid = 'pg_catalog.pg_attrdef'::regclass THEN
             CASE WHEN e.adrelid = d.refobjid AND e.adnum = d.refobjsubid THEN 'default' ELSE 'generated' END
