@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import random
 import resource
 import statistics
 import tempfile
@@ -47,9 +48,9 @@ FROM generate_series(1, {rows}) AS n;
 DROP SCHEMA IF EXISTS lockkeeper CASCADE;
 """
 APPLICATION = (
-    "SELECT name, description FROM products WHERE id = 1 + (random() * {rows})::bigint",
-    "UPDATE products SET stock = stock + 1 WHERE id = 1 + (random() * {rows})::bigint",
-    "UPDATE products SET description = md5(random()::text) WHERE id = 1 + (random() * {rows})::bigint",
+    "SELECT name, description FROM products WHERE id = %s",
+    "UPDATE products SET stock = stock + 1 WHERE id = %s",
+    "UPDATE products SET description = md5(random()::text) WHERE id = %s",
 )
 
 
@@ -136,16 +137,16 @@ def _client(dsn: str, number: int, rows: int, shared: tuple[Any, Any, Any]) -> N
     ready, ends_at, results = shared
     durations: list[tuple[float, float]] = []
     failed = 0
-    statement = APPLICATION[number % len(APPLICATION)].format(rows=rows)
+    statement, chance = APPLICATION[number % len(APPLICATION)], random.Random(number)
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute(statement)
+        cursor.execute(statement, (1,))
         ready.release()
         due = time.monotonic()
         while not ends_at.value:
             time.sleep(max(0.0, due - time.monotonic()))
             try:
-                cursor.execute(statement)
+                cursor.execute(statement, (chance.randint(1, rows),))
             except psycopg2.Error:
                 failed += 1
             durations.append((due, time.monotonic() - due))
