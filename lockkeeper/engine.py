@@ -34,6 +34,7 @@ from lockkeeper.models import (
 )
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.channels import open_channels
+from lockkeeper.monitoring.metrics import Metrics, migration_metrics, writing
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.preflight import require_preflight, run_preflight
@@ -134,11 +135,16 @@ class Engine(LaterEngine):
         self._monitor = DatabaseMonitor(
             self.target, self.run_id, self.say("monitor"), channels.send, self.link
         )
+        monitor = self._monitor
+
+        def measured(running: bool) -> Metrics:
+            return migration_metrics(self.target.name, monitor.latest, monitor.summary(), running=running)
+
         try:
-            with watching(self._monitor):
-                yield self._monitor
+            with writing(measured, "migration", monitor.problems), watching(monitor):
+                yield monitor
         finally:
-            self._monitor.problems += channels.close()
+            monitor.problems += channels.close()
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[RevisionTiming]:
         """Apply the plan, one revision at a time, with the target's lock and statement time-outs.

@@ -6,15 +6,28 @@ over any number of looks. A database that cannot be looked at is an incident lik
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable
 
 from pydantic import ValidationError
 
+from lockkeeper.backup import latest_verified
 from lockkeeper.config import Target
+from lockkeeper.drill.history import last_drill
 from lockkeeper.errors import LockkeeperError, StorageError
+from lockkeeper.journal import read_reports
 from lockkeeper.models import Fact, utc_now
 from lockkeeper.monitoring.channels import Channels, Undelivered, open_channels
 from lockkeeper.monitoring.incidents import Alert, AlertState, IncidentBook, Judge
+from lockkeeper.monitoring.metrics import (
+    FOLDER_VARIABLE,
+    Metrics,
+    activity_metrics,
+    history_metrics,
+    vitals_metrics,
+    write_metrics,
+)
 from lockkeeper.monitoring.readings import Look, Vitals
 from lockkeeper.monitoring.rules import RULES, Measurement, Rule, Severity, limits_of
 from lockkeeper.monitoring.sampler import sampling
@@ -28,6 +41,7 @@ COULD_NOT_LOOK = Rule(
 STATEMENT_TIMEOUT_MS = 10_000
 DELIVERY_PATIENCE_S = 20.0
 MOST_UNDELIVERED = 100
+RUNS_READ = 20
 
 
 class MonitorMemory(Fact):
@@ -64,6 +78,7 @@ def look_once(
     judge = Judge(
         target.name, (*RULES, COULD_NOT_LOOK), limits_of(target.policies.alert_limits), memory.book, link=link
     )
+    look: Look | None = None
     vitals, problem = memory.vitals, None
     try:
         look = take_look(target, memory.vitals)
@@ -74,11 +89,39 @@ def look_once(
         vitals, alerts = look.vitals, judge.judge(look)
     undelivered, problems = _tell(open_channels(target, listener), memory.undelivered, alerts)
     write_memory(storage, target.name, MonitorMemory(book=judge.book, vitals=vitals, undelivered=undelivered))
+    problems += _publish(target, storage, judge.book, look)
     incidents = tuple(f"{one.key}: {one.message}" for one in judge.book.open_incidents())
     return LookReport(
         target=target.name, alerts=tuple(alerts), open_incidents=incidents, problem=problem,
         undelivered=tuple(problems),
     )  # fmt: skip
+
+
+def _publish(target: Target, storage: Storage, book: IncidentBook, look: Look | None) -> list[str]:
+    """Write the metrics of this look, if anybody wants them; returns why they could not be written."""
+    if not os.environ.get(FOLDER_VARIABLE):
+        return []
+    metrics = Metrics(target.name)
+    metrics.set("look_success", look is not None)
+    metrics.set("look_timestamp_seconds", utc_now().timestamp())
+    for rule, number in Counter(one.rule for one in book.open_incidents()).items():
+        metrics.set("incidents_open", number, rule=rule)
+    if look is not None:
+        activity_metrics(metrics, look.activity)
+        if look.vitals is not None:
+            vitals_metrics(metrics, look.vitals)
+    problems = []
+    for step in (lambda: _history(metrics, target, storage), lambda: write_metrics(metrics, "look")):
+        try:
+            step()
+        except LockkeeperError as error:  # what could be read is worth writing
+            problems.append(f"metrics: {redact(str(error).splitlines()[0])}")
+    return problems
+
+
+def _history(metrics: Metrics, target: Target, storage: Storage) -> None:
+    reports = read_reports(storage, target.name, newest=RUNS_READ)
+    history_metrics(metrics, reports, latest_verified(target), last_drill(storage, target.name))
 
 
 def take_look(target: Target, before: Vitals | None) -> Look:

@@ -58,3 +58,28 @@ def test_a_monitor_that_is_late_is_told_by_the_server_itself(slack, api, deploye
     assert "critical: monitor-late" in str(message)
     for automation in api.read_automations_by_name(LATE):
         api.delete_automation(automation.id)
+
+
+def test_each_look_leaves_metrics_and_one_that_failed_says_so(
+    shop, make_shop, server, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setenv("LOCKKEEPER_METRICS_DIR", str(tmp_path))
+    shop.execute("ALTER TABLE users SET (autovacuum_enabled = false)")
+    assert monitor_database(shop.name, return_state=True).is_completed()
+    text = (tmp_path / f"lockkeeper-{shop.name}-look.prom").read_text()
+    assert f'lockkeeper_look_success{{target="{shop.name}"}} 1.0' in text
+    assert f'lockkeeper_incidents_open{{target="{shop.name}",rule="autovacuum-off"}} 1.0' in text
+    assert f'lockkeeper_database_size_bytes{{target="{shop.name}"}}' in text
+    locked_out = make_shop(login=server.url().set(username="nobody", password="Canary-metrics"))
+    monitor_database(locked_out.name, return_state=True)
+    text = (tmp_path / f"lockkeeper-{locked_out.name}-look.prom").read_text()
+    assert f'lockkeeper_look_success{{target="{locked_out.name}"}} 0.0' in text
+    assert "lockkeeper_connections" not in text
+    assert "Canary" not in text
+
+
+def test_metrics_that_cannot_be_written_are_told_as_undelivered(shop, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("LOCKKEEPER_METRICS_DIR", str(tmp_path / "missing"))
+    state = monitor_database(shop.name, return_state=True)
+    assert (state.is_failed(), state.name) == (True, "Undelivered")
+    assert "LOCKKEEPER_METRICS_DIR" in str(state.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from lockkeeper.engine import Engine
 from lockkeeper.errors import LockTimeoutError
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.postgres.connection import connect, execute, fetch_value
@@ -71,3 +72,18 @@ def test_a_database_that_cannot_be_watched_is_said_and_fails_nothing(database, m
     with watching(monitor):
         wait_until(lambda: monitor.summary().failed_samples > 0)
     assert monitor.summary().samples == 0
+
+
+def test_metrics_are_written_beside_a_migration_and_say_when_it_is_over(
+    database, make_target, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setenv("LOCKKEEPER_METRICS_DIR", str(tmp_path))
+    target = make_target(database, policies=FAST)
+    path = tmp_path / f"lockkeeper-{target.name}-migration.prom"
+    running = f'lockkeeper_migration_running{{target="{target.name}"}}'
+    with Engine(target, "r9").monitored() as monitor:
+        wait_until(lambda: path.exists() and f"{running} 1.0" in path.read_text())
+        wait_until(lambda: monitor.summary().samples > 0)
+    text = path.read_text()
+    assert f"{running} 0.0" in text
+    assert f'lockkeeper_migration_samples{{target="{target.name}"}} {monitor.summary().samples}.0' in text
