@@ -6,9 +6,10 @@ over any number of looks. A database that cannot be looked at is an incident lik
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
@@ -110,18 +111,21 @@ def _publish(target: Target, storage: Storage, book: IncidentBook, look: Look | 
         activity_metrics(metrics, look.activity)
         if look.vitals is not None:
             vitals_metrics(metrics, look.vitals)
-    problems = []
-    for step in (lambda: _history(metrics, target, storage), lambda: write_metrics(metrics, "look")):
-        try:
-            step()
-        except LockkeeperError as error:  # what could be read is worth writing
-            problems.append(f"metrics: {redact(str(error).splitlines()[0])}")
+    problems: list[str] = []
+    with _noting(problems):
+        reports = read_reports(storage, target.name, newest=RUNS_READ)
+        history_metrics(metrics, reports, latest_verified(target), last_drill(storage, target.name))
+    with _noting(problems):  # what could be read is worth writing
+        write_metrics(metrics, "look")
     return problems
 
 
-def _history(metrics: Metrics, target: Target, storage: Storage) -> None:
-    reports = read_reports(storage, target.name, newest=RUNS_READ)
-    history_metrics(metrics, reports, latest_verified(target), last_drill(storage, target.name))
+@contextlib.contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except LockkeeperError as error:
+        problems.append(f"metrics: {redact(str(error).splitlines()[0])}")
 
 
 def take_look(target: Target, before: Vitals | None) -> Look:
