@@ -9,22 +9,36 @@ from collections.abc import Iterator
 from prefect.futures import PrefectFuture
 
 from lockkeeper.measured import MonitorSummary
+from lockkeeper.monitoring.impact_table import impact_rows
 from lockkeeper.monitoring.scheduled import LookReport, look_once
 from tasks.alerts import emit_alert
 from tasks.policies import once
+from tasks.progress import INTERVAL_S, TableBoard
 from tasks.runs import engine_of
 
-END_TIMEOUT_S = 6.0
+END_TIMEOUT_S = 8.0
+"""Longer than sampling, alerts, metrics and the table take together to end when nothing answers."""
 READY_TIMEOUT_S = 3.0
 
 
 @once(name="monitor")
 def watch_database(target: str, run_id: str, ready: threading.Event, stop: threading.Event) -> MonitorSummary:
-    """Sample who blocks whom until ``stop`` is set; ``ready`` is set when the watch has begun."""
-    with engine_of(target, run_id).monitored() as monitor:
-        ready.set()
-        stop.wait()
-    return monitor.summary()
+    """Sample who blocks whom until ``stop`` is set; ``ready`` is set when the watch has begun.
+
+    A table in the UI shows what is seen now, renewed every few seconds.
+    """
+    board = TableBoard(f"impact-{target}", "What the migration does to others, while it runs.")
+    try:
+        with engine_of(target, run_id).monitored() as monitor:
+            ready.set()
+            board.put(impact_rows(monitor.latest, monitor.summary()))
+            while not stop.wait(INTERVAL_S):
+                board.put(impact_rows(monitor.latest, monitor.summary()))
+        summary = monitor.summary()
+        board.put(impact_rows(None, summary))
+    finally:
+        board.close()
+    return summary
 
 
 @once(name="look")

@@ -8,23 +8,29 @@ sent is dropped: progress is a courtesy, the journal is the truth.
 from __future__ import annotations
 
 import contextvars
+import json
 import logging
 import threading
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 
 INTERVAL_S = 3.0
 END_TIMEOUT_S = 2.0
 logger = logging.getLogger(__name__)
+Shown = TypeVar("Shown")
 
 
-class ProgressBoard:
-    """One progress artifact of the current flow run; made in the flow's thread, shown from any."""
+class Board(ABC, Generic[Shown]):
+    """One artifact of the current flow run; made in the flow's or a task's thread, shown from any."""
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._latest: tuple[float, str] | None = None
+        self._latest: Shown | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._artifact: UUID | None = None
@@ -35,10 +41,18 @@ class ProgressBoard:
         )
         self._thread.start()
 
-    def show(self, percent: float, text: str) -> None:
+    @abstractmethod
+    def _create(self, shown: Shown) -> UUID:
+        """Make the artifact."""
+
+    @abstractmethod
+    def _update(self, artifact: UUID, shown: Shown) -> None:
+        """Replace what it shows."""
+
+    def put(self, shown: Shown) -> None:
         """Replace what is shown; returns at once."""
         with self._changed:
-            self._latest = (percent, text)
+            self._latest = shown
             self._changed.notify()
 
     def close(self) -> None:
@@ -55,17 +69,46 @@ class ProgressBoard:
                 latest, self._latest = self._latest, None
                 closed = self._closed
             if latest is not None:
-                self._send(*latest)
+                self._send(latest)
             if closed:
                 return
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, timeout=INTERVAL_S)
 
-    def _send(self, percent: float, text: str) -> None:
+    def _send(self, shown: Shown) -> None:
         try:
             if self._artifact is None:
-                self._artifact = create_progress_artifact(percent, key=self._key, description=text)
+                self._artifact = self._create(shown)
             else:
-                update_progress_artifact(self._artifact, percent, description=text)
+                self._update(self._artifact, shown)
         except Exception as error:  # whatever the API's client raises, the migration goes on
             logger.debug("Progress could not be shown: %s", error)
+
+
+class ProgressBoard(Board[tuple[float, str]]):
+    """A progress bar with a text."""
+
+    def show(self, percent: float, text: str) -> None:
+        """Replace what is shown; returns at once."""
+        self.put((percent, text))
+
+    def _create(self, shown: tuple[float, str]) -> UUID:
+        return create_progress_artifact(shown[0], key=self._key, description=shown[1])
+
+    def _update(self, artifact: UUID, shown: tuple[float, str]) -> None:
+        update_progress_artifact(artifact, shown[0], description=shown[1])
+
+
+class TableBoard(Board[list[dict[str, str]]]):
+    """A table whose rows all have the same columns."""
+
+    def __init__(self, key: str, description: str) -> None:
+        self._description = description
+        super().__init__(key)
+
+    def _create(self, shown: list[dict[str, str]]) -> UUID:
+        return create_table_artifact(shown, key=self._key, description=self._description)
+
+    def _update(self, artifact: UUID, shown: list[dict[str, str]]) -> None:
+        with get_client(sync_client=True) as client:  # a new artifact each time would fill the history
+            client.update_artifact(artifact, ArtifactUpdate(data=json.dumps(shown)))
