@@ -10,6 +10,7 @@ from typing import Any
 
 from lockkeeper.models import Outcome, RecoveryAttempt, RunReport, Step, StepState, utc_now
 from lockkeeper.redaction import redact
+from lockkeeper.tracing import RunTrace, mark_failed
 
 
 def new_run_id() -> str:
@@ -33,6 +34,7 @@ class RunRecord:
         self.report = report
         self._journal = journal
         self._started = time.monotonic()
+        self._trace = RunTrace(report)
 
     def update(self, **facts: Any) -> RunReport:
         """Set fields of the report."""
@@ -58,12 +60,14 @@ class RunRecord:
             self._write()
 
         put(StepState.RUNNING)
-        try:
-            yield details.append
-        except BaseException as error:
-            details.append(explain(error))
-            put(StepState.FAILED)
-            raise
+        with self._trace.step(name) as span:
+            try:
+                yield details.append
+            except BaseException as error:
+                details.append(explain(error))
+                mark_failed(span, details[-1])
+                put(StepState.FAILED)
+                raise
         put(StepState.DONE)
 
     def attempted(self, attempt: RecoveryAttempt) -> None:
@@ -84,6 +88,7 @@ class RunRecord:
         """Set the duration and write the journal for the last time."""
         self.update(duration_s=round(time.monotonic() - self._started, 3))
         self._write()
+        self._trace.end(self.report)
         return self.report
 
     def _write(self) -> None:
