@@ -43,8 +43,9 @@ def _of_look(look: Look) -> Iterator[tuple[str, str]]:
     used = f"{activity.connections} of {activity.max_connections}, {activity.active} active"
     yield "Connections", f"{used}, {activity.idle_in_transaction} idle in a transaction"
     if look.vitals is not None:
-        if look.vitals.database is not None:
-            yield "Size of the database", format_size(look.vitals.database.size_bytes)
+        size_bytes = look.vitals.database.size_bytes if look.vitals.database is not None else None
+        if size_bytes is not None:
+            yield "Size of the database", format_size(size_bytes)
         for command in look.vitals.commands:
             yield f"{command.kind} {command.table}", _progress(command)
     yield from _tree(activity.waits, look.own_pids)
