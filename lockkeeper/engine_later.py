@@ -87,7 +87,7 @@ class LaterEngine(RecoveryEngine, OperationEngine):
                 return left.name
         return None
 
-    def clean(self, quarantine: bool, waiting: bool) -> tuple[list[str], list[str]]:
+    def clean(self, quarantine: str | None, waiting: bool) -> tuple[list[str], list[str]]:
         """Remove what earlier runs have left; returns what was removed, and what could not be."""
         return remove_remains(self.target, self.run_id, quarantine=quarantine, waiting=waiting)
 

@@ -52,7 +52,7 @@ class LaterSteps(RecoverySteps, OperationSteps, Protocol):
         """Write down how a run ended that could not do so itself."""
         ...
 
-    def clean(self, quarantine: bool, waiting: bool) -> tuple[Sequence[str], Sequence[str]]:
+    def clean(self, quarantine: str | None, waiting: bool) -> tuple[Sequence[str], Sequence[str]]:
         """Remove what earlier runs have left; returns what was removed, and what could not be."""
         ...
 
@@ -104,7 +104,7 @@ def run_recover(steps: LaterSteps, request: MigrationRequest) -> RunReport:
 
 
 def run_clean(
-    steps: LaterSteps, request: MigrationRequest, *, quarantine: bool = False, waiting: bool = False
+    steps: LaterSteps, request: MigrationRequest, *, quarantine: str | None = None, waiting: bool = False
 ) -> RunReport:
     """Remove what earlier runs have left on the servers and on this machine.
 

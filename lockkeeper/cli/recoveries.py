@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions,
 from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.runs import play
 from lockkeeper.cli.selection import select_target
+
+if TYPE_CHECKING:
+    from lockkeeper.config import Target
 
 
 @with_options
@@ -63,19 +66,41 @@ def clean(
     common: CommonOptions,
     target: TargetArgument = None,
     quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Drop the newest quarantined database too.")
-    ] = False,
+        str | None,
+        typer.Option("--quarantine", metavar="NAME", help="Also drop the newest quarantine, by its name."),
+    ] = None,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Also remove what waits for an undo or for a recovery.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only show what would go.")] = False,
     report_file: ReportFile = None,
 ) -> Result:
-    """Remove what earlier runs have left.
+    """Show what earlier runs have left, and with --yes remove it.
 
-    Scratch databases, captures with their slots and spools, warm copies, old quarantines. What waits for an
-    undo or for a human, and the newest quarantine, stay unless asked for. `lockkeeper status` lists them.
+    Scratch databases, captures with slots, publications, origins and spools (in the storage too), warm
+    copies, old quarantines. What waits for an undo or for a human, and the newest quarantine, stay unless
+    asked for. Nothing of a run that is alive is touched: removing takes the migration lock.
     """
     from lockkeeper.recoveries import run_clean
 
+    chosen = select_target(target, options)
+    if not yes:
+        return _would_remove(chosen, quarantine, waiting)
     runbook = functools.partial(run_clean, quarantine=quarantine, waiting=waiting)
-    return play(context.obj, select_target(target, options), None, runbook, report_file)
+    return play(context.obj, chosen, None, runbook, report_file)
+
+
+def _would_remove(target: Target, quarantine: str | None, waiting: bool) -> Result:
+    from lockkeeper.recovery.remains import find_remains, removable
+    from lockkeeper.reports import text_table
+
+    found = find_remains(target)
+    going = removable(found, quarantine=quarantine, waiting=waiting)
+    rows = [("would go" if one in going else "stays", one.kind, one.name, one.description) for one in found]
+    data = {
+        "target": target.name,
+        "would_remove": [f"{one.kind} {one.name}" for one in going],
+        "stays": [f"{one.kind} {one.name}" for one in found if one not in going],
+    }
+    headings = ("", "kind", "name", f"nothing was removed: lockkeeper clean {target.name} --yes")
+    return Result(data=data, text=text_table(headings, rows) if rows else "nothing is left")

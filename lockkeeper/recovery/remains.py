@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection
 from typing import NamedTuple
 
 from lockkeeper.config import Target
-from lockkeeper.errors import LockkeeperError
-from lockkeeper.postgres.connection import connect, execute, fetch_all
+from lockkeeper.errors import LockkeeperError, RefusedError
+from lockkeeper.journal import read_reports
+from lockkeeper.models import Outcome
+from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.databases import QUARANTINE, SCRATCH, WARM, drop_database, list_leftovers
-from lockkeeper.recovery.capture import CaptureState, find_captures
-from lockkeeper.recovery.standby import BAKING, HUMAN, find_standby
+from lockkeeper.recovery.capture import Capture, CaptureState
+from lockkeeper.recovery.capture.files import captures_home, is_claimed
+from lockkeeper.recovery.capture.names import slot_name
+from lockkeeper.recovery.capture.orphans import ORIGIN, PUBLICATION, SLOT, Orphan, drop_orphan, find_orphans
+from lockkeeper.recovery.capture.upload import forget_stored, stored_captures
+from lockkeeper.recovery.capture.worker import CLAIM
+from lockkeeper.recovery.standby import BAKING, HUMAN, find_standby, warm_copies
+from lockkeeper.storage import open_storage
 
-CAPTURE, SLOT = "capture", "slot"
-_SLOTS = r"""
-SELECT s.slot_name, s.active, pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)
-FROM pg_catalog.pg_replication_slots AS s
-WHERE s.slot_name LIKE 'lockkeeper\_%%' AND (s.database = %s OR s.database LIKE %s)
-ORDER BY 1
-"""
-_DROP_SLOT = "SELECT pg_catalog.pg_drop_replication_slot(%s)"
+CAPTURE, SPOOL, STORED = "capture", "spool", "stored spool"
 
 
 class Remain(NamedTuple):
     """One thing that is left.
 
     Attributes:
-        kind: scratch, warm, quarantine, capture or slot.
-        name: of the database or slot, or the run's id.
+        kind: scratch, warm, quarantine, capture, slot, publication, origin, spool (a folder without a
+            readable capture) or stored spool (in the storage, of a capture that is not on this machine).
+        name: of the object, or the run's id.
         description: what it is, and why it is there.
         kept: it waits for an undo or for a human, or is the newest quarantine: removed only when asked for.
         own_server: for databases, whether it is on the target's own server.
+        orphan: what is known of a slot, publication or origin.
     """
 
     kind: str
@@ -37,6 +42,7 @@ class Remain(NamedTuple):
     description: str
     kept: bool = False
     own_server: bool = True
+    orphan: Orphan | None = None
 
 
 def find_remains(target: Target) -> list[Remain]:
@@ -47,16 +53,79 @@ def find_remains(target: Target) -> list[Remain]:
     """
     databases = _databases(target)
     waiting = {one.name for one in databases if one.kind == WARM and one.kept}
-    captures = []
-    for capture in find_captures(target):
-        record, status = capture.record, capture.status()
-        standby = find_standby(target, record.run_id)
-        kept = standby is not None and standby.copy in waiting and status.state is not CaptureState.ENDED
-        until = f", until {record.until:%Y-%m-%d %H:%M} UTC" if record.until else ""
-        said = f"capture, {status.state.value}{until}, {status.spool_bytes} bytes in {capture.folder}"
-        captures.append(Remain(CAPTURE, record.run_id, said, kept))
-    known = {capture.record.slot for capture in find_captures(target)}
-    return [*databases, *captures, *(one for one in _slots(target) if one.name not in known)]
+    awaited = {one.note.run_id for one in warm_copies(target) if one.name in waiting and one.note.run_id}
+    captures, spools = _folders(target, waiting)
+    known = {slot_name(one.name) for one in captures}
+    orphans = _orphans(target, known, {slot_name(run_id) for run_id in awaited})
+    in_use = awaited | _unfinished(target)
+    stored = _stored(target, {one.name for one in captures}, in_use, orphans)
+    return [*databases, *captures, *orphans, *spools, *stored]
+
+
+def _folders(target: Target, waiting: Collection[str]) -> tuple[list[Remain], list[Remain]]:
+    """Return the captures of this machine, and the folders that hold none that could be read."""
+    captures, spools = [], []
+    for folder in sorted((captures_home() / target.name).glob("*"), reverse=True):
+        try:
+            captures.append(_capture(target, Capture(folder), waiting))
+        except RefusedError as error:
+            used = is_claimed(folder / CLAIM)
+            said = f"spool in {folder}, {'a process works in it' if used else 'nobody works in it'}: {error}"
+            spools.append(Remain(SPOOL, folder.name, said, used))
+    return captures, spools
+
+
+def _capture(target: Target, capture: Capture, waiting: Collection[str]) -> Remain:
+    record, status = capture.record, capture.status()
+    standby = find_standby(target, record.run_id)
+    kept = standby is not None and standby.copy in waiting and status.state is not CaptureState.ENDED
+    until = f", until {record.until:%Y-%m-%d %H:%M} UTC" if record.until else ""
+    said = f"capture, {status.state.value}{until}, {status.spool_bytes} bytes in {capture.folder}"
+    return Remain(CAPTURE, record.run_id, said, kept)
+
+
+def _orphans(target: Target, known: Collection[str], awaited: Collection[str]) -> list[Remain]:
+    """Return what captures that are not on this machine have left on the server.
+
+    A slot that somebody reads from feeds a copy from another machine: it waits, with all that has its name.
+    """
+    found = [one for one in find_orphans(target) if one.capture_name not in known]
+    alive = {one.name for one in found if one.kind == SLOT and one.active} | set(awaited)
+    return [
+        Remain(
+            one.kind,
+            one.name,
+            f"{one.description}, {'feeds a copy from' if one.active else 'its capture is not on'} "
+            f"{'another' if one.active else 'this'} machine",
+            one.capture_name in alive,
+            orphan=one,
+        )
+        for one in found
+    ]
+
+
+def _unfinished(target: Target) -> set[str]:
+    """Return the runs that a recovery may still be asked for: theirs is the newest migration."""
+    reports = read_reports(open_storage(target.storage), target.name)
+    newest = next((report for report in reports if report.operation == "migrate"), None)
+    return {newest.run_id} if newest and newest.outcome in (None, Outcome.NEEDS_HUMAN) else set()
+
+
+def _stored(
+    target: Target, here: Collection[str], in_use: Collection[str], orphans: Collection[Remain]
+) -> list[Remain]:
+    """Return what the storage holds of captures that are not on this machine."""
+    alive = {one.name for one in orphans if one.kept}
+    return [
+        Remain(
+            STORED,
+            run_id,
+            f"spool of run {run_id} in the storage; its capture is not on this machine",
+            run_id in in_use or slot_name(run_id) in alive,
+        )
+        for run_id in stored_captures(target)
+        if run_id not in here
+    ]
 
 
 def _databases(target: Target) -> list[Remain]:
@@ -72,31 +141,15 @@ def _databases(target: Target) -> list[Remain]:
     return found
 
 
-def _slots(target: Target) -> list[Remain]:
-    """Return slots of ours in the database or a quarantine of it, also of a capture from another machine."""
-    pattern = target.database.replace("\\", r"\\").replace("_", r"\_").replace("%", r"\%") + r"\_lk\_%"
-    with connect(target.maintenance_url, "leftovers") as connection:
-        rows = fetch_all(connection, _SLOTS, (target.database, pattern))
-    return [
-        Remain(
-            SLOT,
-            name,
-            f"replication slot, {'read from' if active else 'nobody reads from it'}, "
-            f"keeps {int(kept or 0)} bytes of WAL; its capture is not on this machine",
-        )
-        for name, active, kept in rows
-    ]
-
-
 def remove_remains(
-    target: Target, run_id: str, *, quarantine: bool = False, waiting: bool = False
+    target: Target, run_id: str, *, quarantine: str | None = None, waiting: bool = False
 ) -> tuple[list[str], list[str]]:
     """Remove what is left; only for the holder of the migration lock. Can run twice.
 
     Args:
         target: whose.
         run_id: names the connections.
-        quarantine: the newest quarantine too.
+        quarantine: the newest quarantine too, by its name.
         waiting: also what waits for an undo or for a human.
 
     Returns:
@@ -104,9 +157,7 @@ def remove_remains(
     """
     removed: list[str] = []
     problems: list[str] = []
-    for one in find_remains(target):
-        if one.kept and not (quarantine if one.kind == QUARANTINE else waiting):
-            continue
+    for one in removable(find_remains(target), quarantine=quarantine, waiting=waiting):
         try:
             problems += _remove(target, run_id, one)
             removed.append(f"{one.kind} {one.name}")
@@ -115,14 +166,27 @@ def remove_remains(
     return removed, problems
 
 
+def removable(remains: Collection[Remain], *, quarantine: str | None, waiting: bool) -> list[Remain]:
+    """Return what may go; a pure function. The newest quarantine only when it is called by its name."""
+    return [
+        one
+        for one in remains
+        if not one.kept or (one.name == quarantine if one.kind == QUARANTINE else waiting)
+    ]
+
+
 def _remove(target: Target, run_id: str, one: Remain) -> list[str]:
     if one.kind == CAPTURE:
         standby = find_standby(target, one.name)
         return standby.let_go("removed by lockkeeper clean") if standby is not None else []
-    url = target.maintenance_url if one.own_server else target.scratch_server_url
-    with connect(url, "clean", run_id=run_id) as connection:
-        if one.kind == SLOT:
-            execute(connection, _DROP_SLOT, (one.name,))
-        elif one.kind in (SCRATCH, WARM, QUARANTINE):
+    if one.kind in (SLOT, PUBLICATION, ORIGIN) and one.orphan is not None:
+        drop_orphan(target, one.orphan)
+    elif one.kind == SPOOL:
+        shutil.rmtree(captures_home() / target.name / one.name, ignore_errors=True)
+    elif one.kind == STORED:
+        forget_stored(target, one.name)
+    elif one.kind in (SCRATCH, WARM, QUARANTINE):
+        url = target.maintenance_url if one.own_server else target.scratch_server_url
+        with connect(url, "clean", run_id=run_id) as connection:
             drop_database(connection, one.name)
     return []

@@ -29,6 +29,7 @@ from lockkeeper.postgres.databases import (
     set_comment,
 )
 from lockkeeper.recovery.capture import Capture, CaptureState, find_captures
+from lockkeeper.recovery.capture.upload import forget_stored
 from lockkeeper.recovery.replay import Replay, open_replay, start_replay
 
 RUNNING, BAKING, HUMAN, SPENT = "running", "undo", "human", "spent"
@@ -123,7 +124,9 @@ class Standby:
         self.copy = self.replay = None
 
     def let_go(self, reason: str) -> list[str]:
-        """Remove copy, capture and spool: there is nothing to come back from any more. Can run twice.
+        """Remove copy, capture and spool, the stored one too: there is nothing to come back from any more.
+
+        Can run twice.
 
         Returns:
             What could not be removed, as readable lines.
@@ -134,6 +137,8 @@ class Standby:
         with _noting(left, f"capture of run {self.run_id}"):
             left += self.capture.end(self.target, reason)
             self.capture.forget()
+        with _noting(left, f"stored spool of run {self.run_id}"):
+            forget_stored(self.target, self.run_id)
         return left
 
 

@@ -30,10 +30,11 @@ from lockkeeper.recovery.capture import (
 from lockkeeper.recovery.capture import identities as identities_module
 from lockkeeper.recovery.capture import slot as slot_module
 from lockkeeper.recovery.capture import worker as capture_worker
-from lockkeeper.recovery.capture.files import HOME_VARIABLE, is_claimed
+from lockkeeper.recovery.capture.files import HOME_VARIABLE, captures_home, is_claimed
 from lockkeeper.recovery.capture.models import spool_folder
 from lockkeeper.recovery.capture.orphans import drop_orphan, find_orphans
 from lockkeeper.recovery.capture.upload import fetch_capture
+from lockkeeper.recovery.remains import find_remains, remove_remains
 from lockkeeper.recovery.replay import ReplayState, open_replay, start_replay
 from lockkeeper.recovery.replay import worker as replay_worker
 from lockkeeper.recovery.spool import segment_numbers
@@ -355,3 +356,62 @@ def test_a_capture_is_known_by_its_run_and_no_other(shop: Target) -> None:
     capture.end(shop, "done")
     capture.forget()
     assert find_captures(shop) == []
+
+
+def lost_machine(shop: Target, folder: Path) -> tuple[str, list[str]]:
+    """Capture with an origin and something stored, then lose the machine's folder; returns run and kinds."""
+    capture = begin(shop)
+    with connect(shop.url, "tests") as connection:
+        for statement in own_session_statements(capture.record):
+            fetch_all(connection, statement)
+    kill(capture.folder, "capture")
+    eventually(lambda: not any(one.active for one in find_orphans(shop)), "the server sees that it is gone")
+    capture.folder.rename(folder)
+    return capture.record.run_id, ["slot", "publication", "origin", "stored spool"]
+
+
+def test_what_a_lost_machine_has_left_is_listed_and_cleaned_and_twice_does_no_harm(
+    shop: Target, tmp_path: Path
+) -> None:
+    _, kinds = lost_machine(shop, tmp_path / "lost")
+    assert [one.kind for one in find_remains(shop)] == kinds
+    removed, problems = remove_remains(shop, "cleaning")
+    assert ([line.rpartition(" ")[0] for line in removed], problems) == (kinds, [])
+    assert (find_remains(shop), left_on_server(shop), identities(shop)) == ([], [], {"d"})
+    assert remove_remains(shop, "cleaning") == ([], [])
+
+
+def test_what_a_living_capture_of_another_machine_uses_stays_unless_asked_for(
+    shop: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(shop)
+    here = tmp_path / "home"
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "elsewhere"))
+    assert [(one.kind, one.kept) for one in find_remains(shop)] == [
+        ("slot", True),
+        ("publication", True),
+        ("stored spool", True),
+    ]
+    assert remove_remains(shop, "cleaning") == ([], [])
+    monkeypatch.setenv(HOME_VARIABLE, str(here))
+    find_captures(shop)[0].require_alive()
+
+
+def test_an_origin_of_a_capture_of_another_database_is_not_ours(
+    server: EmbeddedPostgres, shop_on: Callable[..., Target], tmp_path: Path
+) -> None:
+    mine, theirs = shop_on(server), shop_on(server)
+    lost_machine(theirs, tmp_path / "lost")
+    assert [one.kind for one in find_remains(mine) if one.kind != "stored spool"] == []
+    remove_remains(theirs, "cleaning")
+
+
+def test_a_folder_without_a_readable_capture_is_a_spool_that_can_go(shop: Target) -> None:
+    folder = captures_home() / shop.name / "20261126T100000Z-torn"
+    folder.mkdir(parents=True)
+    (folder / "capture.json").write_text("{")
+    (one,) = find_remains(shop)
+    assert (one.kind, one.kept) == ("spool", False)
+    assert "damaged" in one.description
+    assert remove_remains(shop, "cleaning") == (["spool 20261126T100000Z-torn"], [])
+    assert not folder.exists()

@@ -186,3 +186,11 @@ def test_a_target_is_handed_over_whole_and_only_by_environment(
     hand_over.start_worker("lockkeeper.recovery.capture.worker", local, tmp_path)
     monkeypatch.setenv(hand_over.JOB_VARIABLE, seen["env"][hand_over.JOB_VARIABLE])
     assert hand_over.received_job()[0].storage == local.storage
+
+
+def test_tables_that_keep_their_own_identity_are_named_in_preflight() -> None:
+    choice = choose_tables([table(1, "virtual", has_virtual_columns=True), table(2, "plain")])
+    weaker, covered = judge_tables(choice, {**ABLE, "large_objects": False})
+    assert (weaker.state, covered.state) == (CheckState.WARNING, CheckState.OK)
+    assert "public.virtual: a virtual generated column" in weaker.message
+    assert "plain" not in weaker.message

@@ -96,8 +96,22 @@ def judge_tables(choice: Choice, facts: Facts) -> list[Check]:
                 "large objects are not captured; they are compared and carried at the end",
             )
         )
+    checks += _identity_check(choice)
     covered = f"the changes of {len(choice.tables)} tables are captured"
     return [*checks, passed("capture: tables", covered)]
+
+
+def _identity_check(choice: Choice) -> list[Check]:
+    """Name the tables that keep their own identity: PostgreSQL 18 and virtual generated columns."""
+    own = [table.identity for table in choice.tables if not table.full]
+    if not own:
+        return []
+    shown = ", ".join(own[:SHOWN_TABLES]) + (", ..." if len(own) > SHOWN_TABLES else "")
+    message = (
+        f"{shown}: a virtual generated column forbids REPLICA IDENTITY FULL. Every write is kept; but of a "
+        "row that the migration has changed too, the other columns come with it"
+    )
+    return [warned("capture: identity", message)]
 
 
 def _outside_check(outside: tuple[OutsideTable, ...]) -> Check:

@@ -123,3 +123,24 @@ def _download(storage: Storage, key: str, path: Path) -> None:
         for chunk in storage.open_stream(key):
             file.write(decompressor.decompress(chunk))
     partial.rename(path)
+
+
+def stored_captures(target: Target) -> list[str]:
+    """Return the run ids of the captures that the storage has something of."""
+    prefix = captures_key(target.name, "").rstrip("/") + "/"
+    keys = (stored.key.removeprefix(prefix) for stored in open_storage(target.storage).list(prefix))
+    return sorted({key.partition("/")[0] for key in keys})
+
+
+def forget_stored(target: Target, run_id: str) -> None:
+    """Remove everything of a capture from the storage, the record last; can run twice.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    storage = open_storage(target.storage)
+    record = captures_key(target.name, run_id) + RECORD
+    for stored in storage.list(captures_key(target.name, run_id)):
+        if stored.key != record:
+            storage.delete(stored.key)
+    storage.delete(record)
