@@ -195,6 +195,22 @@ def test_status_says_where_a_target_stands(migration: tuple[Shop, dict[str, Any]
     assert status["problems"] == {}
 
 
+def test_clean_only_shows_until_it_is_told_and_drops_the_newest_quarantine_only_by_name(
+    make_shop: Callable[[], Shop],
+) -> None:
+    shop = make_shop()
+    older, newest = (f"{shop.url.database}_lk_failed_2026010{day}000000" for day in (1, 2))
+    with connect(shop.url.set(database="postgres"), "tests") as connection:
+        for name in (older, newest):
+            execute(connection, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    shown = shop.document("clean", "shop")
+    assert (shown["would_remove"], shown["stays"]) == ([f"quarantine {older}"], [f"quarantine {newest}"])
+    assert shop.document("clean", "shop", "--yes")["exit_code"] == 0
+    assert [one["name"] for one in shop.document("status", "shop")["leftovers"]] == [newest]
+    assert shop.document("clean", "shop", "--yes", "--quarantine", newest)["exit_code"] == 0
+    assert shop.document("clean", "shop")["would_remove"] == []
+
+
 def test_a_target_needs_no_registration(migration: tuple[Shop, dict[str, Any]]) -> None:
     shop, _document = migration
     document = shop.document("migrate", "--revision", "good1", *shop.described())
