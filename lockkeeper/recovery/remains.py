@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from lockkeeper.config import Target
-from lockkeeper.errors import LockkeeperError, RefusedError
+from lockkeeper.errors import LockkeeperError, RefusedError, StorageError
 from lockkeeper.journal import read_reports
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect
@@ -57,8 +57,12 @@ def find_remains(target: Target) -> list[Remain]:
     captures, spools = _folders(target, waiting)
     known = {slot_name(one.name) for one in captures}
     orphans = _orphans(target, known, {slot_name(run_id) for run_id in awaited})
-    in_use = awaited | _unfinished(target)
-    stored = _stored(target, {one.name for one in captures}, in_use, orphans)
+    try:
+        in_use = awaited | _unfinished(target)
+        stored = _stored(target, {one.name for one in captures}, in_use, orphans)
+    except StorageError as error:
+        # A storage that is down must not keep anybody from dropping a slot that fills a disk.
+        stored = [Remain(STORED, "unknown", f"what the storage holds could not be read: {error}", True)]
     return [*databases, *captures, *orphans, *spools, *stored]
 
 

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import Target
-from lockkeeper.errors import CaptureEndedError, CaptureError, RefusedError
+from lockkeeper.errors import CaptureEndedError, CaptureError, RefusedError, StorageError
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
 from lockkeeper.models import CheckState, utc_now
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
+from lockkeeper.recovery import remains as remains_module
 from lockkeeper.recovery.capture import (
     Capture,
     CaptureLimits,
@@ -415,3 +416,22 @@ def test_a_folder_without_a_readable_capture_is_a_spool_that_can_go(shop: Target
     assert "damaged" in one.description
     assert remove_remains(shop, "cleaning") == (["spool 20261126T100000Z-torn"], [])
     assert not folder.exists()
+
+
+def test_a_storage_that_is_down_does_not_keep_a_slot_from_being_dropped(
+    shop: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost_machine(shop, tmp_path / "lost")
+
+    def unreadable(target: Target) -> list[str]:
+        raise StorageError("the storage is down", target.name)
+
+    monkeypatch.setattr(remains_module, "stored_captures", unreadable)
+    removed, problems = remove_remains(shop, "cleaning")
+    assert ([line.rpartition(" ")[0] for line in removed], problems) == (
+        ["slot", "publication", "origin"],
+        [],
+    )
+    (left,) = find_remains(shop)
+    assert (left.kind, left.kept) == ("stored spool", True)
+    assert "the storage is down" in left.description
