@@ -359,8 +359,8 @@ def test_a_capture_is_known_by_its_run_and_no_other(shop: Target) -> None:
     assert find_captures(shop) == []
 
 
-def lost_machine(shop: Target, folder: Path) -> tuple[str, list[str]]:
-    """Capture with an origin and something stored, then lose the machine's folder; returns run and kinds."""
+def lost_machine(shop: Target, folder: Path) -> list[str]:
+    """Capture with an origin and something stored, then lose the machine's folder; returns what is left."""
     capture = begin(shop)
     with connect(shop.url, "tests") as connection:
         for statement in own_session_statements(capture.record):
@@ -368,13 +368,13 @@ def lost_machine(shop: Target, folder: Path) -> tuple[str, list[str]]:
     kill(capture.folder, "capture")
     eventually(lambda: not any(one.active for one in find_orphans(shop)), "the server sees that it is gone")
     capture.folder.rename(folder)
-    return capture.record.run_id, ["slot", "publication", "origin", "stored spool"]
+    return ["slot", "publication", "origin", "stored spool"]
 
 
 def test_what_a_lost_machine_has_left_is_listed_and_cleaned_and_twice_does_no_harm(
     shop: Target, tmp_path: Path
 ) -> None:
-    _, kinds = lost_machine(shop, tmp_path / "lost")
+    kinds = lost_machine(shop, tmp_path / "lost")
     assert [one.kind for one in find_remains(shop)] == kinds
     removed, problems = remove_remains(shop, "cleaning")
     assert ([line.rpartition(" ")[0] for line in removed], problems) == (kinds, [])
