@@ -35,6 +35,7 @@ class Remain(NamedTuple):
         kept: it waits for an undo or for a human, or is the newest quarantine: removed only when asked for.
         own_server: for databases, whether it is on the target's own server.
         orphan: what is known of a slot, publication or origin.
+        noted: it bears our note; a database that does not may be somebody else's.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Remain(NamedTuple):
     kept: bool = False
     own_server: bool = True
     orphan: Orphan | None = None
+    noted: bool = True
 
 
 def find_remains(target: Target) -> list[Remain]:
@@ -140,8 +142,9 @@ def _databases(target: Target) -> list[Remain]:
         quarantines = sorted(one.name for one in left if one.kind == QUARANTINE)
         for one in left:
             waits = one.note is not None and one.note.stage in (BAKING, HUMAN)
-            kept = waits or one.name in quarantines[-1:]
-            found.append(Remain(one.kind, one.name, one.description, kept, own))
+            noted = one.note is not None
+            kept = waits or not noted or one.name in quarantines[-1:]
+            found.append(Remain(one.kind, one.name, one.description, kept, own, noted=noted))
     return found
 
 
@@ -171,12 +174,17 @@ def remove_remains(
 
 
 def removable(remains: Collection[Remain], *, quarantine: str | None, waiting: bool) -> list[Remain]:
-    """Return what may go; a pure function. The newest quarantine only when it is called by its name."""
-    return [
-        one
-        for one in remains
-        if not one.kept or (one.name == quarantine if one.kind == QUARANTINE else waiting)
-    ]
+    """Return what may go; a pure function.
+
+    The newest quarantine only when it is called by its name; so is a database without our note.
+    """
+    return [one for one in remains if _may_go(one, quarantine, waiting)]
+
+
+def _may_go(one: Remain, quarantine: str | None, waiting: bool) -> bool:
+    if one.kind == QUARANTINE or not one.noted:
+        return one.name == quarantine or not one.kept
+    return waiting or not one.kept
 
 
 def _remove(target: Target, run_id: str, one: Remain) -> list[str]:
