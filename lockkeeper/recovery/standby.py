@@ -115,8 +115,10 @@ class Standby:
 
     def drop_copy(self) -> None:
         """Give the warm copy up, also one that is spent; what is captured stays."""
-        if self.replay is not None:
-            self.replay.abandon()
+        # Also that of a copy which is spent: its process would keep the next copy's replay from starting.
+        replay = self.replay or open_replay(self.target, self.capture)
+        if replay is not None:
+            replay.abandon()
         ours = [one.name for one in warm_copies(self.target) if one.note.run_id == self.run_id]
         with connect(self.target.maintenance_url, "standby", run_id=self.run_id) as connection:
             for name in ours:
