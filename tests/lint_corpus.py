@@ -215,6 +215,8 @@ CONSTRAINTS = (
     blocks("EXCLUDE", "ALTER TABLE users ADD CONSTRAINT one EXCLUDE USING btree (email WITH =)",
            "exclusion-constraint", "eu"),
     safe("DROP CONSTRAINT", "ALTER TABLE users DROP CONSTRAINT checked_not_null", "sm"),
+    dangerous("other", "drop a primary key", "ALTER TABLE orders DROP CONSTRAINT orders_pkey",
+              "drop-primary-key"),
     safe("RENAME CONSTRAINT", "ALTER TABLE users RENAME CONSTRAINT checked_not_null TO c2"),
     safe("NOT NULL NOT VALID", "ALTER TABLE users ADD CONSTRAINT n NOT NULL name NOT VALID", since=18),
     blocks("NOT NULL constraint", "ALTER TABLE users ADD CONSTRAINT n NOT NULL name",

@@ -26,6 +26,7 @@ KNOWN_RULES: dict[str, str] = {
     "whole-table-write": "UPDATE or DELETE over a whole table in one go",
     "write-with-ddl": "Many rows are written while ACCESS EXCLUSIVE is held",
     # breaks the running application, or loses data
+    "drop-primary-key": "A table loses what keeps its rows apart",
     "add-required-column": "NOT NULL without default: the old version's INSERTs fail",
     "add-json-column": "json has no equality: SELECT DISTINCT fails",
     "drop-column": "DROP COLUMN",

@@ -60,6 +60,14 @@ def test_a_script_of_alembics_offline_mode_is_followed_through_its_transactions(
     assert rules(SCRIPT.format(before=inside), revision="2", in_transaction=False) == ["not-in-transaction"]
 
 
+def test_a_primary_key_that_the_same_statement_replaces_is_not_missed() -> None:
+    drop, new = "ALTER TABLE orders DROP CONSTRAINT orders_pkey", "ADD PRIMARY KEY USING INDEX orders_new"
+    assert rules(drop) == ["drop-primary-key"]
+    assert rules(f"{drop}, {new}") == []
+    assert rules("ALTER TABLE orders DROP CONSTRAINT orders_amount_check") == []
+    assert rules(f"CREATE TABLE orders (id int PRIMARY KEY); {drop}") == []
+
+
 def test_changes_before_an_autocommit_block_are_warned_of() -> None:
     text = "ALTER TABLE users ADD COLUMN a text; COMMIT; CREATE INDEX CONCURRENTLY i ON users (a); BEGIN;"
     (found,) = lint(SCRIPT.format(before=text), revision="2", in_transaction=False)

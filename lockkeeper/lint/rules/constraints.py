@@ -120,6 +120,35 @@ def _indexed(table: Name, constraint: Node, scene: Scene, column: str) -> Iterat
     ))  # fmt: skip
 
 
+def drop_constraint(table: Name, command: Node, scene: Scene, replaced: bool) -> Iterator[Verdict]:
+    """DROP CONSTRAINT of a primary key, known by the name that PostgreSQL gives it (``<table>_pkey``).
+
+    Args:
+        table: whose.
+        command: the action.
+        scene: where it stands.
+        replaced: the same ALTER TABLE gives the table another primary key.
+    """
+    rule, name = "drop-primary-key", quoted(command.name)
+    if command.name != f"{table.name}_pkey":
+        return
+    if replaced:
+        yield cleared(rule, "the same statement gives the table another one")
+        return
+    yield scene.unless_new(table, Verdict(
+        rule,
+        f"Without its primary key {table} takes rows twice, ON CONFLICT on it fails, replicas that know rows "
+        "by it get no more updates, and what looked rows up by it reads the whole table.",
+        steps(
+            f"-- outside of a transaction, in a revision of its own ({AUTOCOMMIT}):",
+            f"CREATE UNIQUE INDEX CONCURRENTLY {quoted(table.name + '_new_key')} ON {table} (...);",
+            "-- then, in one statement:",
+            f"ALTER TABLE {table} DROP CONSTRAINT {name},",
+            f"  ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {quoted(table.name + '_new_key')};",
+        ),
+    ))  # fmt: skip
+
+
 def validate(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
     """VALIDATE CONSTRAINT lets others read and write, unless the transaction already locks them out."""
     key, name = scene.known.key(table), quoted(command.name)

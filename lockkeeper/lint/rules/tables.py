@@ -43,13 +43,23 @@ def alter_table(node: Node, scene: Scene) -> Iterator[Verdict]:
     table = of_relation(node.relation)
     for each in node.cmds:
         command = each.alter_table_cmd
-        if node.objtype == pb.OBJECT_TYPE:
+        if command.subtype == pb.AT_DropConstraint:
+            yield from constraints.drop_constraint(table, command, scene, replaced=_adds_primary_key(node))
+        elif node.objtype == pb.OBJECT_TYPE:
             yield from _composite(table, command)
         elif node.objtype in _TABLES:
             action = _ACTIONS.get(command.subtype, _other)
             yield from action(table, command, scene)
         elif command.subtype in _REWRITES:
             yield from _other(table, command, scene)
+
+
+def _adds_primary_key(node: Node) -> bool:
+    return any(
+        each.alter_table_cmd.subtype == pb.AT_AddConstraint
+        and getattr(each.alter_table_cmd, "def").constraint.contype == pb.CONSTR_PRIMARY
+        for each in node.cmds
+    )
 
 
 def _other(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
