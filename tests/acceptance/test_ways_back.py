@@ -17,6 +17,7 @@ from lockkeeper.operations import run_backup, run_restore
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 from lockkeeper.record import new_run_id
 from lockkeeper.recoveries import run_clean, run_recover, run_undo
+from lockkeeper.recovery.capture.files import HOME_VARIABLE
 from lockkeeper.recovery.remains import find_remains
 from lockkeeper.runbook import MigrationRequest
 from tests.acceptance.journal_writers import judge, prepare, wait_for_commits, writing
@@ -39,6 +40,12 @@ def play(shop, runbook, **options: object) -> RunReport:
 def ours(shop) -> list[str]:
     with connect(shop.url, "tests") as connection:
         return [str(row[0]) for row in fetch_all(connection, OUR_OBJECTS)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spools that another run of these tests has left on this machine are not these tests' remains."""
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
 
 
 @pytest.fixture
