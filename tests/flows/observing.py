@@ -52,10 +52,8 @@ def task_runs(api: SyncPrefectClient, state: State[Any]) -> dict[str, str]:
 
 
 def report_of(api: SyncPrefectClient, state: State[Any]) -> str:
-    """The Markdown that the UI shows for a run."""
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
-    artifacts = api.read_artifacts(artifact_filter=wanted)
-    return next(str(artifact.data) for artifact in artifacts if artifact.type == "markdown")
+    """The story that the UI shows for a run."""
+    return next(iter(reports(api, flow_run_id(state))))
 
 
 def artifact_of(api: SyncPrefectClient, state: State[Any], key: str) -> str:
@@ -105,6 +103,7 @@ def answer(api: SyncPrefectClient, run: UUID, **form: str) -> str:
 
 
 def reports(api: SyncPrefectClient, run: UUID) -> list[str]:
-    """The Markdown artifacts of a run that a worker took up several times."""
+    """The stories of a run that a worker took up several times; by their key: links are Markdown, too."""
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-    return [str(one.data) for one in api.read_artifacts(artifact_filter=wanted) if one.type == "markdown"]
+    found = api.read_artifacts(artifact_filter=wanted)
+    return [str(one.data) for one in found if "-report-" in (one.key or "")]
