@@ -35,7 +35,7 @@ def test_a_saved_target_comes_back_as_it_was(prefect_server: str) -> None:
         ),
         slack=SlackWebhook(url="http://slack.example/canary-slack"),
         policies=Policies(lock_timeout_ms=7, recovery="manual"),
-        scratch_url="postgresql://app:other@scratch.example/postgres",
+        scratch_url="postgresql://app:scratch-secret@scratch.example/postgres",
     ).save("comes-back", overwrite=True)
 
     target = load_target("comes-back")

@@ -203,7 +203,8 @@ def assert_processes_end(folder: Path) -> None:
 
 
 def test_processes_whose_folder_is_gone_leave_the_server_and_end(shop: Target) -> None:
-    capture, copy = begin(shop), copied(shop)
+    copy = copied(shop)
+    capture = begin(shop)
     replay = start_replay(shop, capture, copy)
     hidden = capture.folder.with_name("hidden")
     capture.folder.rename(hidden)
@@ -230,7 +231,8 @@ def test_processes_of_a_server_that_does_not_come_back_end(
 
 
 def test_a_replay_whose_copy_is_dropped_ends(shop: Target) -> None:
-    capture, copy = begin(shop), copied(shop)
+    copy = copied(shop)
+    capture = begin(shop)
     replay = start_replay(shop, capture, copy)
     with connect(shop.maintenance_url, "tests") as connection:
         execute(connection, f"DROP DATABASE {copy.database} WITH (FORCE)")
@@ -279,8 +281,11 @@ def test_an_origin_that_a_killed_session_still_uses_is_dropped_when_it_is_gone(s
 def test_a_copy_is_stripped_beside_the_replay_and_needs_no_lock_on_its_tables_afterwards(
     shop: Target,
 ) -> None:
+    copy = copied(shop)
     capture = begin(shop)
-    copy = copied(shop)  # with the publication, and FULL, as a restored backup has them
+    publish = f"CREATE PUBLICATION {capture.record.publication} FOR TABLE orders, accounts"
+    full = [f"ALTER TABLE {table} REPLICA IDENTITY FULL" for table in ("orders", "accounts")]
+    run(copy, publish, *full)  # as a restored backup has them
     replay = start_replay(shop, capture, copy)
     vacuum = threading.Event()
 

@@ -201,7 +201,7 @@ def test_policies_given_for_one_run_override_the_registered_ones() -> None:
     ("given", "message"),
     [
         ({"lock_timeout": "5"}, "no policy 'lock_timeout'; did you mean 'lock_timeout_ms'"),
-        ({"xyzzy": "5"}, "known: alert_limits, approval, "),
+        ({"xyzzy": "5"}, "known: alert_actions, alert_limits, approval, "),
         ({"lock_timeout_ms": "0"}, "lock_timeout_ms: Input should be greater than or equal to 1"),
         ({"recovery": "yes"}, "'lossless', 'accept-loss' or 'manual'"),
     ],
