@@ -14,7 +14,7 @@ COPY .ci/install .ci/install
 COPY lockkeeper lockkeeper
 # pg_dump and pg_restore 16 and 18 come with the lock; other versions: apt-get install postgresql-client-NN.
 RUN python -m venv .venv && PYTHON=.venv/bin/python LOCK=requirements.lock ./.ci/install \
-    && rm -rf /root/.cache && useradd --create-home lockkeeper
+    && rm -rf ~/.cache && useradd --create-home lockkeeper
 COPY tasks tasks
 COPY flows flows
 COPY prefect.yaml .

@@ -1,5 +1,6 @@
 -- What PostgreSQL itself reports of long commands in this database: how much of the present phase is done, of how
 -- much; a total of 0 is not known. Of a command of a session that this role may not see only the pid is there.
+-- Indexes are counted since PostgreSQL 17, which to_jsonb finds where they are.
 SELECT c.pid, 'create index', COALESCE(c.relid::regclass::text, ''), c.phase,
     CASE
         WHEN c.phase LIKE 'waiting for %' THEN c.lockers_done
@@ -16,9 +17,15 @@ UNION ALL
 SELECT v.pid, 'vacuum', COALESCE(v.relid::regclass::text, ''), v.phase,
     CASE
         WHEN v.phase = 'vacuuming heap' THEN v.heap_blks_vacuumed
+        WHEN v.phase IN ('vacuuming indexes', 'cleaning up indexes')
+            THEN COALESCE((pg_catalog.to_jsonb(v) ->> 'indexes_processed')::bigint, v.heap_blks_scanned)
         ELSE v.heap_blks_scanned
     END,
-    v.heap_blks_total
+    CASE
+        WHEN v.phase IN ('vacuuming indexes', 'cleaning up indexes')
+            THEN COALESCE((pg_catalog.to_jsonb(v) ->> 'indexes_total')::bigint, v.heap_blks_total)
+        ELSE v.heap_blks_total
+    END
 FROM pg_catalog.pg_stat_progress_vacuum AS v WHERE v.datname = pg_catalog.current_database()
 UNION ALL
 SELECT a.pid, 'analyze', COALESCE(a.relid::regclass::text, ''), a.phase, a.sample_blks_scanned, a.sample_blks_total
