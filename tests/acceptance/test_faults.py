@@ -5,47 +5,23 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import pytest
 from psycopg2 import sql
 
-from lockkeeper.config import LocalStorageSettings
 from lockkeeper.engine import Engine
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 from lockkeeper.postgres.locks import migration_lock
+from tests.acceptance.aftermath import assert_as_before, leftovers
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
 ZERO_BALANCES = 'op.execute("UPDATE users SET balance = 0")'
 NOT_ZERO = "SELECT id, email FROM users WHERE balance = 0"
-
-
-def assert_as_before(shop) -> None:
-    assert shop.differences() == []
-    assert leftovers(shop) == []
-
-
-def leftovers(shop) -> list[str]:
-    """Scratch databases, locks and sessions that a run must not leave behind."""
-    with connect(shop.target.maintenance_url, "tests") as connection:
-        scratch = f"{shop.target.database}_lk_verify%"
-        databases = fetch_all(connection, "SELECT datname FROM pg_database WHERE datname LIKE %s", (scratch,))
-        sessions = fetch_all(
-            connection,
-            "SELECT application_name FROM pg_stat_activity "
-            "WHERE application_name LIKE 'lockkeeper:%%' AND application_name <> 'lockkeeper:tests' "
-            "AND datname LIKE %s",
-            (f"{shop.target.database}%",),
-        )
-    return [str(row[0]) for row in databases + sessions]
 
 
 def rungs(report) -> list[tuple[str, bool]]:
@@ -355,201 +331,3 @@ def test_under_the_policy_manual_a_human_decides_about_the_restore(shop) -> None
     assert report.outcome is Outcome.NEEDS_HUMAN
     assert rungs(report) == [("downgrade", False)]
     assert report.next_command == f"lockkeeper restore shop {report.backup_id}"
-
-
-class GoneStorageEngine(Engine):
-    """Loses its storage while the dump streams."""
-
-    def create_backup(self, plan):
-        folder = self.target.storage.path
-        folder.rename(folder.with_name("unmounted"))
-        folder.write_text("not a folder any more")
-        try:
-            return super().create_backup(plan)
-        finally:
-            folder.unlink()
-            folder.with_name("unmounted").rename(folder)
-
-
-def test_a_storage_that_is_gone_during_the_backup_changes_nothing(shop) -> None:
-    shop.add_revision("r1", ADD_STATUS)
-    report = shop.migrate(engine_type=GoneStorageEngine)
-    assert report.outcome is Outcome.UNCHANGED
-    assert [step.name for step in report.steps if step.state.value == "failed"] == ["backup"]
-    assert_as_before(shop)
-
-
-@contextmanager
-def damaged(path) -> Iterator[None]:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    yield
-
-
-class FlippedBitEngine(Engine):
-    """Flips one bit of the stored dump."""
-
-    def verify_backup(self, backup_id, keep_copy=False):
-        (dump,) = self.target.storage.path.rglob("dump*")
-        with damaged(dump):
-            return super().verify_backup(backup_id, keep_copy)
-
-
-class TruncatedEngine(Engine):
-    """Cuts the stored dump in half."""
-
-    def verify_backup(self, backup_id, keep_copy=False):
-        (dump,) = self.target.storage.path.rglob("dump*")
-        os.truncate(dump, dump.stat().st_size // 2)
-        return super().verify_backup(backup_id, keep_copy)
-
-
-class MissingEngine(Engine):
-    """Deletes the stored dump."""
-
-    def verify_backup(self, backup_id, keep_copy=False):
-        (dump,) = self.target.storage.path.rglob("dump*")
-        dump.unlink()
-        return super().verify_backup(backup_id, keep_copy)
-
-
-@pytest.mark.parametrize("engine_type", [FlippedBitEngine, TruncatedEngine, MissingEngine])
-def test_a_damaged_backup_is_noticed_before_anything_is_migrated(shop, engine_type) -> None:
-    shop.add_revision("r1", ADD_STATUS)
-    report = shop.migrate(engine_type=engine_type)
-    assert report.outcome is Outcome.UNCHANGED
-    assert [step.name for step in report.steps if step.state.value == "failed"] == ["verify-backup"]
-    assert report.backup_id in report.error
-    assert_as_before(shop)
-
-
-def test_a_full_disk_under_the_scratch_database_changes_nothing(server_folder, make_shop) -> None:
-    with temporary_postgres(server_folder / "shop") as own, ExitStack() as scratch_server:
-        # PostgreSQL reports a file-size limit as it reports a full disk: "could not extend file".
-        with limited_file_size(20 * 2**20):
-            scratch = scratch_server.enter_context(temporary_postgres(server_folder / "scratch"))
-        scratch_url = scratch.url().render_as_string(hide_password=False)
-        shop = make_shop(own, scratch_url=scratch_url)
-        with connect(shop.url, "setup") as connection:
-            execute(connection, "CREATE TABLE big AS SELECT repeat('x', 1900) FROM generate_series(1, 20000)")
-        shop.remember()
-        shop.add_revision("r1", ADD_STATUS)
-        report = shop.migrate()
-        assert report.outcome is Outcome.UNCHANGED
-        assert "could not extend file" in report.error
-        assert_as_before(shop)
-
-
-@contextmanager
-def limited_file_size(limit: int) -> Iterator[None]:
-    """Limit the size of files that this process and the servers started in the block can write."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-class InterruptedEngine(Engine):
-    """Gets SIGINT, as from Ctrl-C, while the migration runs."""
-
-    def _on_revision(self, *event):
-        os.kill(os.getpid(), signal.SIGINT)
-        return super()._on_revision(*event)
-
-
-def test_an_interrupt_in_mid_migration_changes_nothing_and_ends_the_statement(shop) -> None:
-    shop.add_revision("r1", ADD_STATUS + '\nop.execute("SELECT pg_sleep(60)")')
-    with pytest.raises(KeyboardInterrupt):
-        shop.migrate(engine_type=InterruptedEngine)
-    (journal,) = shop.target.storage.path.rglob("runs/*.json")
-    assert "interrupted (KeyboardInterrupt)" in journal.read_text()
-    assert_as_before(shop)
-
-
-def test_a_long_transaction_in_the_way_is_refused(shop) -> None:
-    shop.with_policies(max_transaction_age_s=0.01)
-    shop.add_revision("r1", ADD_STATUS)
-    with connect(shop.url, "forgotten", autocommit=False) as idle:
-        execute(idle, "SELECT pg_sleep(0.05)")
-        report = shop.migrate()
-    assert report.outcome is Outcome.REFUSED
-    assert "lockkeeper:forgotten" in report.error
-    assert_as_before(shop)
-
-
-def test_a_prepared_transaction_in_the_way_is_refused(server_folder, make_shop) -> None:
-    with temporary_postgres(server_folder / "prepared", settings={"max_prepared_transactions": "5"}) as own:
-        shop = make_shop(own)
-        shop.add_revision("r1", ADD_STATUS)
-        with connect(shop.url, "setup") as connection:
-            execute(connection, "BEGIN; CREATE TABLE p (id int); PREPARE TRANSACTION 'forgotten'")
-            report = shop.migrate()
-            execute(connection, "ROLLBACK PREPARED 'forgotten'")
-        assert report.outcome is Outcome.REFUSED
-        assert "prepared" in report.error
-        assert_as_before(shop)
-
-
-@pytest.mark.parametrize(
-    ("revision", "complaint"),
-    [("nonsense", "nonsense"), ("base0", "already"), ("+5", "")],
-)
-def test_a_revision_that_cannot_be_reached_is_refused(shop, revision, complaint) -> None:
-    shop.add_revision("r1", ADD_STATUS)
-    report = shop.migrate(revision)
-    if revision == "base0":
-        assert report.outcome is Outcome.NOTHING_TO_DO
-    else:
-        assert report.outcome is Outcome.REFUSED
-        assert complaint in report.error
-    assert_as_before(shop)
-
-
-def test_a_project_that_connects_elsewhere_is_stopped_before_its_first_statement(
-    shop, make_database, server
-) -> None:
-    elsewhere = make_database(server)
-    text = elsewhere.render_as_string(hide_password=False)
-    environment = shop.folder / "scripts" / "env.py"
-    environment.write_text(environment.read_text().replace('os.environ["DATABASE_URL"]', repr(text)))
-    shop.add_revision("r1", ADD_STATUS)
-    report = shop.migrate()
-    assert report.outcome is Outcome.REFUSED
-    with connect(elsewhere, "tests") as connection:
-        query = sql.SQL("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-        assert fetch_value(connection, query) == 0
-    assert_as_before(shop)
-
-
-def test_a_storage_that_cannot_be_written_is_refused(shop, tmp_path) -> None:
-    (tmp_path / "file").write_text("")
-    shop.target = shop.target.model_copy(update={"storage": LocalStorageSettings(path=tmp_path / "file")})
-    shop.add_revision("r1", ADD_STATUS)
-    report = shop.migrate()
-    assert report.outcome is Outcome.REFUSED
-    assert "storage" in report.error
-    assert_as_before(shop)
-
-
-def test_an_invalid_index_from_before_is_mentioned_and_blamed_on_nobody(shop) -> None:
-    with connect(shop.url, "setup") as connection:
-        execute(connection, "CREATE INDEX left_behind ON orders (user_id)")
-        execute(
-            connection, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'left_behind'::regclass"
-        )
-    shop.add_revision("r1", ADD_STATUS)
-    report = shop.migrate()
-    assert report.outcome is Outcome.SUCCEEDED, report.error
-    assert "public.left_behind is invalid" in str([check.message for check in report.checks])
-
-
-def test_a_database_that_is_only_named_like_ours_is_never_dropped(server, make_shop, make_database) -> None:
-    shop = make_shop(server)
-    strangers = make_database(server, f"{shop.target.database}_lk_verify_0a1b2c3d")
-    shop.add_revision("r1", ADD_STATUS)
-    assert shop.migrate().outcome is Outcome.SUCCEEDED
-    with connect(strangers, "tests") as connection:
-        assert fetch_value(connection, "SELECT current_database()") == strangers.database

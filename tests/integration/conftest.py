@@ -1,10 +1,10 @@
-"""Alembic projects for the tests: unchanged copies of tests/projects and of the demo."""
+"""Alembic projects for the tests: unchanged copies of tests/projects and of the demo; and small databases."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
+from tests.integration.restorable import SMALL, drop_leftovers, fill
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 DEMO = Path(__file__).parents[2] / "migrations"
@@ -86,3 +87,17 @@ def write(tmp_path: Path):
         return AlembicSettings(config_file=tmp_path / "made" / "alembic.ini")
 
     return make
+
+
+@pytest.fixture
+def restorable(database: URL, make_target: Callable[..., Target]) -> Iterator[Target]:
+    """The shop of ``restorable``, with what backup and restore need; its leftovers are dropped."""
+    target = fill(make_target(database))
+    yield target
+    drop_leftovers(target)
+
+
+@pytest.fixture
+def small(database: URL, make_target: Callable[..., Target]) -> Target:
+    """One table and a version table, with what a backup of it needs."""
+    return fill(make_target(database), SMALL)
