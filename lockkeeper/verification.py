@@ -12,6 +12,7 @@ from pathlib import Path
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from lockkeeper.backup.capture_traces import without_capture
 from lockkeeper.errors import ConfigurationError, DatabaseError, VerificationError
 from lockkeeper.models import Check, CheckState, MigrationPlan, SchemaFingerprint
 from lockkeeper.postgres.connection import (
@@ -24,7 +25,6 @@ from lockkeeper.postgres.connection import (
     named_query,
 )
 from lockkeeper.postgres.fingerprint import compare_schemas
-from lockkeeper.recovery.capture_traces import without_capture
 
 SHOWN_KEYS = 5
 

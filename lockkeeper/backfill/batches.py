@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 
 from lockkeeper.backfill.steering import Steering
 from lockkeeper.backfill.walks import Place, Row, Walk
-from lockkeeper.ops.errors import LOCK_NOT_AVAILABLE, sqlstate_of
-from lockkeeper.ops.session import Session
+from lockkeeper.online.errors import LOCK_NOT_AVAILABLE, sqlstate_of
+from lockkeeper.online.session import Session
 
 BATCH_LIMIT_MS = 60_000
 _AGAIN = frozenset({LOCK_NOT_AVAILABLE, "40P01", "40001"})

@@ -19,10 +19,11 @@ from lockkeeper.backfill.walks import (
     page_count,
 )
 from lockkeeper.errors import FencedError
-from lockkeeper.ops import catalog
-from lockkeeper.ops.catalog import Relation
-from lockkeeper.ops.ddl import literal, quote_table
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog
+from lockkeeper.online.catalog import Relation
+from lockkeeper.online.ddl import literal, quote_table
+from lockkeeper.online.session import Session
+from lockkeeper.online.sql_files import named_query
 
 PACKAGE = "lockkeeper.backfill"
 UNKNOWN_ROWS_PER_PAGE = 50.0
@@ -105,9 +106,7 @@ def _bounds(
 def _quantiles(session: Session, oid: int, columns: Sequence[str], parts: int) -> list[Place | None]:
     if len(columns) > 1:
         return []
-    query = catalog.named_query(
-        "quantiles", PACKAGE, oid=str(oid), column=literal(columns[0]), parts=str(parts)
-    )
+    query = named_query("quantiles", PACKAGE, oid=str(oid), column=literal(columns[0]), parts=str(parts))
     return [(str(value),) for (value,) in session.rows(query)]
 
 
@@ -117,7 +116,7 @@ def _array(place: Place | None) -> str:
 
 def chunks(session: Session, change_id: int) -> list[Chunk]:
     """Return the chunks in their order."""
-    rows = session.rows(catalog.named_query("chunks", PACKAGE, change_id=str(change_id)))
+    rows = session.rows(named_query("chunks", PACKAGE, change_id=str(change_id)))
     return [
         Chunk(
             change_id, int(number), schema, table, int(oid), int(rows_), int(pages), int(node), by_pages,
@@ -198,7 +197,7 @@ def park(session: Session, chunk: Chunk, row: Row, fault: Fault) -> None:
         "message": fault.message,
     }  # fmt: skip
     session.run(
-        catalog.named_query(
+        named_query(
             "park", PACKAGE, change_id=str(chunk.change_id), row_key=_array(row.place),
             **{name: literal(value) for name, value in values.items()},
         )

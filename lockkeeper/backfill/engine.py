@@ -23,8 +23,8 @@ from lockkeeper.backfill.throttle import Observation, Throttle
 from lockkeeper.backfill.vacuuming import Vacuuming
 from lockkeeper.backfill.walks import Place, Row
 from lockkeeper.errors import BackfillError, BackfillStoppedError, FencedError
-from lockkeeper.ops.ddl import literal
-from lockkeeper.ops.session import Session
+from lockkeeper.online.ddl import literal
+from lockkeeper.online.session import Session
 
 FIRST_ROWS = 1_000
 LOOK_S = 1.0

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from sqlalchemy.exc import DBAPIError
 
 from lockkeeper.errors import ConfigurationError
-from lockkeeper.ops import catalog
-from lockkeeper.ops.session import Session
+from lockkeeper.online.session import Session
+from lockkeeper.online.sql_files import named_query
 
 PACKAGE = "lockkeeper.backfill"
 PAUSE_LOCK = (0x4C4D, 1)  # "LM", an advisory lock's two keys; 0x4C4B is the migration lock's
@@ -95,7 +95,7 @@ class Throttle:
 def pause_asked_query() -> str:
     """Return the query that says whether anybody holds the advisory lock that asks backfills to pause."""
     class_id, object_id = map(str, PAUSE_LOCK)
-    return catalog.named_query("pause_asked", PACKAGE, class_id=class_id, object_id=object_id)
+    return named_query("pause_asked", PACKAGE, class_id=class_id, object_id=object_id)
 
 
 class Observation:
@@ -145,7 +145,7 @@ class Observation:
     def _lag(self, limits: Throttle) -> str | None:
         if limits.max_replication_lag_mb is None:
             return None
-        lag_mb = self._number(catalog.named_query("replication_lag", PACKAGE)) / _MB
+        lag_mb = self._number(named_query("replication_lag", PACKAGE)) / _MB
         return _above("replication lag", lag_mb, limits.max_replication_lag_mb, "MB")
 
     def _waiters(self, limits: Throttle) -> str | None:
@@ -153,7 +153,7 @@ class Observation:
         if limits.max_lock_waiters is None or not pids:
             return None
         listed = f"ARRAY[{', '.join(map(str, pids))}]"
-        waiting = self._number(catalog.named_query("lock_waiters", PACKAGE, pids=listed))
+        waiting = self._number(named_query("lock_waiters", PACKAGE, pids=listed))
         return _above("sessions waiting for the backfill's locks", waiting, limits.max_lock_waiters, "")
 
     def _probe(self, limits: Throttle) -> str | None:

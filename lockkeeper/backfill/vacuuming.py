@@ -7,8 +7,8 @@ nothing.
 
 from __future__ import annotations
 
-from lockkeeper.ops import catalog
-from lockkeeper.ops.session import Session
+from lockkeeper.online.session import Session
+from lockkeeper.online.sql_files import named_query
 
 PACKAGE = "lockkeeper.backfill"
 LEAST_ROWS = 20_000
@@ -36,7 +36,7 @@ class Vacuuming:
             return False
         self._since = 0
         mark, self._mark = self._mark, self._next_xid()
-        if self._session.rows(catalog.named_query("old_snapshots", PACKAGE, mark=mark))[0][0]:
+        if self._session.rows(named_query("old_snapshots", PACKAGE, mark=mark))[0][0]:
             return False
         self._session.run(f"VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF, SKIP_LOCKED) {self._table}")
         return True

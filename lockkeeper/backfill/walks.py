@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lockkeeper.ops import catalog
-from lockkeeper.ops.ddl import literal, quote
-from lockkeeper.ops.session import Session
+from lockkeeper.online.ddl import literal, quote
+from lockkeeper.online.session import Session
+from lockkeeper.online.sql_files import named_query
 
 PACKAGE = "lockkeeper.backfill"
 Place = tuple[str, ...]
@@ -88,7 +88,7 @@ class Key:
 
 def find_key(session: Session, oid: int) -> Key | None:
     """Return the primary key, else the shortest unique key over NOT NULL columns, or None."""
-    rows = session.rows(catalog.named_query("key_columns", oid=str(oid)))
+    rows = session.rows(named_query("key_columns", oid=str(oid)))
     return Key(tuple(quote(name) for name, _ in rows), tuple(kind for _, kind in rows)) if rows else None
 
 
@@ -96,7 +96,7 @@ def goes_by_pages(session: Session, oid: int, key: Key | None) -> bool:
     """Whether pages are the better way: no key, or one that has nothing to do with the order on disk."""
     if key is None:
         return True
-    query = catalog.named_query("key_correlation", PACKAGE, oid=str(oid), column=literal(key.columns[0]))
+    query = named_query("key_correlation", PACKAGE, oid=str(oid), column=literal(key.columns[0]))
     rows = session.rows(query)
     return bool(rows) and rows[0][0] > _PAGES_AT_LEAST and abs(rows[0][1]) < UNRELATED_CORRELATION
 

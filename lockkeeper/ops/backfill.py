@@ -8,15 +8,14 @@ somebody has locked is tried again by itself; a row whose values fail ends the r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from lockkeeper.ops import catalog, ddl
-from lockkeeper.ops.errors import InvalidDataError, LockWaitError, NotOnlineError
-from lockkeeper.ops.session import Session
-
-if TYPE_CHECKING:
-    from lockkeeper.backfill.batches import Fault, Work
-    from lockkeeper.backfill.walks import Place, Row, Walk
+from lockkeeper.backfill.batches import Fault, Work, fill, fill_row
+from lockkeeper.backfill.steering import Steering
+from lockkeeper.backfill.walks import KeyWalk, PageWalk, Place, Row, Walk, find_key, page_count
+from lockkeeper.online import catalog, ddl
+from lockkeeper.online.errors import InvalidDataError, LockWaitError, NotOnlineError
+from lockkeeper.online.session import Session
 
 BATCH_ROWS = 1_000
 TARGET_MS = 100
@@ -50,8 +49,6 @@ class _Keeper:
             InvalidDataError: it is the row's values that fail.
             LockWaitError: somebody keeps it locked.
         """
-        from lockkeeper.backfill.batches import fill_row
-
         session, tried = self._session, 1
         found: Fault | None = fault
         while found is not None:
@@ -88,9 +85,6 @@ def run(session: Session, batches: Batches, assignment: str, where: str) -> int:
         session.context.impl.static_output(_block(batches, assignment, where))
         return 0
     # Here, since lockkeeper.backfill is built upon this package.
-    from lockkeeper.backfill.batches import Work, fill
-    from lockkeeper.backfill.steering import Steering
-
     table = catalog.relation(session, batches.table_name, batches.schema)
     walk, work = _walk(session, table), Work(assignment, where, bound_by_where=True)
     keeper = _Keeper(session, table.sql, walk, work)
@@ -108,8 +102,6 @@ def run(session: Session, batches: Batches, assignment: str, where: str) -> int:
 
 
 def _walk(session: Session, table: catalog.Relation) -> Walk:
-    from lockkeeper.backfill.walks import KeyWalk, PageWalk, find_key, page_count
-
     key = find_key(session, table.oid)
     if key is not None:
         return KeyWalk(session, table.sql, key)

@@ -16,10 +16,10 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 
-from lockkeeper.ops.catalog import named_query
-from lockkeeper.ops.ddl import literal, quote_table
-from lockkeeper.ops.errors import NotOnlineError, OnlineOperationError, UncommittedWorkError
-from lockkeeper.ops.session import LockPolicy, Session, execute, rows_of
+from lockkeeper.online.ddl import literal, quote_table
+from lockkeeper.online.errors import NotOnlineError, OnlineOperationError, UncommittedWorkError
+from lockkeeper.online.session import LockPolicy, Session, execute, rows_of
+from lockkeeper.online.sql_files import named_query
 
 POLICY_OPTION = "lockkeeper_lock_policy"
 _PROBE = "lockkeeper probe"
@@ -93,7 +93,8 @@ def _this_revision_wrote(context: MigrationContext) -> bool:
     newest = f"SELECT max(cmin::text::bigint) FROM {version} WHERE xmin = pg_current_xact_id()::xid"
     last_stamp = rows_of(context, newest)[0][0]
     if last_stamp is None:  # no revision in this transaction, but Alembic may just have made its table
-        return bool(rows_of(context, named_query("other_locks", version_table=literal(version)))[0][0])
+        query = named_query("other_locks", "lockkeeper.ops", version_table=literal(version))
+        return bool(rows_of(context, query)[0][0])
     return _next_command(context, version) != int(last_stamp) + 1
 
 

@@ -13,10 +13,11 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations, ops
 from sqlalchemy import ClauseElement, Column
 
+from lockkeeper.online import constraints, ddl, indexes, not_null
+from lockkeeper.online.session import LockPolicy, Session
 from lockkeeper.ops import backfill as batches
-from lockkeeper.ops import columns, constraints, ddl, indexes
+from lockkeeper.ops import columns
 from lockkeeper.ops.boundary import own_transactions
-from lockkeeper.ops.session import LockPolicy, Session
 
 
 class Online:
@@ -314,7 +315,7 @@ class SetNotNullOnlineOp(Online, ops.AlterColumnOp):
 
     def perform(self, session: Session) -> None:
         """Run the stages."""
-        columns.set_not_null(session, self.table_name, self.column_name, self.schema)
+        not_null.set_not_null(session, self.table_name, self.column_name, self.schema)
 
 
 @Operations.register_operation("drop_not_null_online")
@@ -337,7 +338,7 @@ class DropNotNullOnlineOp(Online, ops.AlterColumnOp):
 
     def perform(self, session: Session) -> None:
         """Run the stages."""
-        columns.drop_not_null(session, self.table_name, self.column_name, self.schema)
+        not_null.drop_not_null(session, self.table_name, self.column_name, self.schema)
 
 
 @Operations.register_operation("backfill_online")

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
-from lockkeeper.ops import ddl
-from lockkeeper.ops.errors import NotOnlineError
+from lockkeeper.online import ddl
+from lockkeeper.online.errors import NotOnlineError
+from lockkeeper.online.session import LockPolicy, Session
 from lockkeeper.ops.operations import Online
-from lockkeeper.ops.session import LockPolicy, Session
-
-if TYPE_CHECKING:
-    from lockkeeper.rename.ledger import Claim, Entry
+from lockkeeper.rename import expanding, ledger, stages, switching
+from lockkeeper.rename.change import ColumnChange
+from lockkeeper.rename.ledger import Claim, Entry
+from lockkeeper.rename.transitions import Stage
 
 BY = "a migration script"
 # Behind a reader of half a minute, and nobody behind us: see lockkeeper.rename.connecting.
@@ -61,8 +62,6 @@ class RenameStep(Online, MigrateOperation):
 
     def entry(self, session: Session) -> Entry | None:
         """Return the change as the ledger has it."""
-        from lockkeeper.rename import ledger  # it imports lockkeeper.ops
-
         return ledger.find_named(session, self.schema, self.table_name, self.old, self.new)
 
     def known(self, session: Session) -> Entry:
@@ -78,8 +77,6 @@ class RenameStep(Online, MigrateOperation):
 
 @contextlib.contextmanager
 def _claimed(session: Session, entry: Entry) -> Iterator[Claim]:
-    from lockkeeper.rename import ledger
-
     claim = ledger.claim(session, entry, BY)
     yield claim
     claim.release()
@@ -121,10 +118,6 @@ class ExpandRenameOnlineOp(RenameStep):
 
     def advance(self, session: Session) -> None:
         """Do what is missing of the three stages."""
-        from lockkeeper.rename import expanding, stages
-        from lockkeeper.rename.change import ColumnChange
-        from lockkeeper.rename.transitions import Stage
-
         table = f"{self.schema}.{self.table_name}" if self.schema else self.table_name
         entry = expanding.begin(session, ColumnChange(table, self.old, self.new, **self.terms), BY)
 
@@ -168,9 +161,6 @@ class ContractRenameOnlineOp(RenameStep):
 
     def advance(self, session: Session) -> None:
         """Do what is missing of flip, observation and contract."""
-        from lockkeeper.rename import stages, switching
-        from lockkeeper.rename.transitions import Stage
-
         with _claimed(session, self.known(session)) as claim:
             if claim.entry.stage in (Stage.CONTRACTED, Stage.DROPPED):
                 return
@@ -207,9 +197,6 @@ class UndoContractOnlineOp(RenameStep):
 
     def advance(self, session: Session) -> None:
         """Undo, and make the new column's keys again."""
-        from lockkeeper.rename import stages, switching
-        from lockkeeper.rename.transitions import Stage
-
         with _claimed(session, self.known(session)) as claim:
             if claim.entry.stage in (Stage.CONTRACTED, Stage.DROPPED):
                 switching.undo(claim, BY, "the contract's revision is reverted")
@@ -244,9 +231,6 @@ class AbortRenameOnlineOp(RenameStep):
 
     def advance(self, session: Session) -> None:
         """Abort, unless that was done."""
-        from lockkeeper.rename import expanding
-        from lockkeeper.rename.transitions import Stage
-
         entry = self.entry(session)
         if entry is None or entry.stage is Stage.ABORTED:
             return

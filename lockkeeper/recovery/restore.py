@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 
+from lockkeeper.backup.capture_traces import forget_capture
 from lockkeeper.backup.copy import RestoredCopy, restored_copy
 from lockkeeper.backup.manifest import note_failure, read_manifest
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
@@ -21,7 +22,6 @@ from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.postgres.databases import free_disk_bytes
 from lockkeeper.postgres.fence import refuse_prepared_transactions
 from lockkeeper.postgres.properties import apply_properties
-from lockkeeper.recovery.capture_traces import forget_capture
 from lockkeeper.recovery.exchange import BeforeSwap, Exchange, Swapped, drop_quarantine, put_in_place
 from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage

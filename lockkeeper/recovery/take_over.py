@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import URL
 
+from lockkeeper.backup.capture_traces import without_capture
 from lockkeeper.backup.copy import restored_copy
 from lockkeeper.backup.counters import LARGE_OBJECTS, Counters
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
@@ -24,7 +25,6 @@ from lockkeeper.postgres.connection import Connection, connect, execute
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.properties import apply_properties
 from lockkeeper.recovery.capture import Capture, tables_not_captured
-from lockkeeper.recovery.capture_traces import without_capture
 from lockkeeper.recovery.exchange import Exchange, Swapped, drop_quarantine, put_in_place
 from lockkeeper.recovery.replay import (
     Constraint,

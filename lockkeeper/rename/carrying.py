@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lockkeeper.ops import catalog, columns, constraints, ddl, indexes
-from lockkeeper.ops.ddl import literal, quote, quote_table
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog, constraints, ddl, indexes, not_null
+from lockkeeper.online.ddl import literal, quote, quote_table
+from lockkeeper.online.session import Session
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.ledger import named_query
 from lockkeeper.rename.plan import RenamePlan
@@ -95,7 +95,7 @@ def _carried(row: Any, marker: str) -> Carried:
 
 
 def make_all(
-    session: Session, change: ColumnChange, carried: list[Carried], column: str, not_null: bool
+    session: Session, change: ColumnChange, carried: list[Carried], column: str, required: bool
 ) -> None:
     """Make everything for ``column``, each found again when it is there. Blocks nobody for long.
 
@@ -109,9 +109,9 @@ def make_all(
         "constraint c": 3,
         "constraint f": 4,
     }
-    if not_null:
+    if required:
         table = carried_table(session, change)
-        columns.set_not_null(session, table.name, column, table.schema)
+        not_null.set_not_null(session, table.name, column, table.schema)
     for each in sorted(carried, key=lambda one: order[one.kind]):
         _MAKERS[each.kind](session, each, each.new_name(change), column)
 

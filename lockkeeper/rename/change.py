@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lockkeeper.errors import ConfigurationError
-from lockkeeper.ops import ddl
+from lockkeeper.online import ddl
 
 Conflict = Literal["refuse", "new", "old"]
 RETENTION_S = 7 * 86_400

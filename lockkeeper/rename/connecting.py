@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
 from lockkeeper.errors import ConnectionLostError, LockTimeoutError, RenameError
-from lockkeeper.ops.errors import LockWaitError, OnlineOperationError
-from lockkeeper.ops.session import LockPolicy, Session
+from lockkeeper.online.errors import LockWaitError, OnlineOperationError
+from lockkeeper.online.session import LockPolicy, Session
 from lockkeeper.postgres.connection import application_name, convert_error, libpq_parameters
 
 # Shorter waits and more of them than a migration script's: with 20 ms nobody behind a long reader notices.

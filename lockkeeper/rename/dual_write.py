@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lockkeeper.ops.ddl import literal, quote
+from lockkeeper.online.ddl import literal, quote
 from lockkeeper.rename.change import Conflict
 
 SCHEMA = "lockkeeper"

@@ -25,7 +25,7 @@ from lockkeeper.errors import (
     ScreamTestFailedError,
     StageRefusedError,
 )
-from lockkeeper.ops.session import LockPolicy, Session
+from lockkeeper.online.session import LockPolicy, Session
 from lockkeeper.rename import expanding, ledger, stages, switching
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.connecting import PATIENT_POLICY, converting_errors, session_on

@@ -10,10 +10,10 @@ import json
 from typing import Any
 
 from lockkeeper.errors import PlanRefusedError
-from lockkeeper.ops import catalog, ddl
-from lockkeeper.ops.catalog import Relation
-from lockkeeper.ops.ddl import literal, quote
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog, ddl
+from lockkeeper.online.catalog import Relation
+from lockkeeper.online.ddl import literal, quote
+from lockkeeper.online.session import Session
 from lockkeeper.rename import carrying, ledger
 from lockkeeper.rename.carrying import Carried
 from lockkeeper.rename.change import ColumnChange

@@ -6,9 +6,9 @@ long before, becomes the key in an instant. Foreign keys of other tables point a
 
 from __future__ import annotations
 
-from lockkeeper.ops import catalog, columns, constraints, ddl, indexes
-from lockkeeper.ops.ddl import literal, quote
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog, constraints, ddl, indexes, not_null
+from lockkeeper.online.ddl import literal, quote
+from lockkeeper.online.session import Session
 from lockkeeper.rename.carrying import Carried
 from lockkeeper.rename.ledger import Entry
 
@@ -53,7 +53,7 @@ def prepare_undo(session: Session, entry: Entry, carried: list[Carried]) -> None
     """
     hidden = entry.change.hidden_name
     if any(each.kind == "constraint p" for each in carried):
-        columns.set_not_null(session, entry.table, hidden, entry.schema)
+        not_null.set_not_null(session, entry.table, hidden, entry.schema)
     for each in carried:
         if each.kind == "constraint p" and each.index_definition:
             table = catalog.relation(session, each.table, each.table_schema)

@@ -17,9 +17,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from lockkeeper.errors import FencedError, LockHeldError, RefusedError
-from lockkeeper.ops import catalog
-from lockkeeper.ops.ddl import literal, quote
-from lockkeeper.ops.session import Session
+from lockkeeper.online import sql_files
+from lockkeeper.online.ddl import literal, quote
+from lockkeeper.online.session import Session
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.transitions import OVER, Stage, require
 
@@ -59,7 +59,7 @@ class Entry:
 
 def named_query(name: str, /, **values: str) -> str:
     """Return a query of this room."""
-    return catalog.named_query(name, PACKAGE, **values)
+    return sql_files.named_query(name, PACKAGE, **values)
 
 
 def moment(epoch_s: float | None) -> datetime | None:

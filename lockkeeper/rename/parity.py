@@ -13,9 +13,9 @@ from typing import Any
 
 from lockkeeper.backfill.walks import KeyWalk, PageWalk, Place, Walk, find_key, goes_by_pages, page_count
 from lockkeeper.errors import ParityError, RenameError
-from lockkeeper.ops.catalog import Relation
-from lockkeeper.ops.ddl import literal, quote
-from lockkeeper.ops.session import Session
+from lockkeeper.online.catalog import Relation
+from lockkeeper.online.ddl import literal, quote
+from lockkeeper.online.session import Session
 from lockkeeper.rename.dual_write import DualWrite
 from lockkeeper.rename.expanding import dual_write_of, leaves_of
 from lockkeeper.rename.ledger import Entry, named_query

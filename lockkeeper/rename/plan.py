@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lockkeeper.errors import PlanRefusedError
-from lockkeeper.ops import catalog
-from lockkeeper.ops.catalog import Relation
-from lockkeeper.ops.ddl import literal, quote
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog
+from lockkeeper.online.catalog import Relation
+from lockkeeper.online.ddl import literal, quote
+from lockkeeper.online.session import Session
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.ledger import named_query
 

@@ -13,7 +13,7 @@ from lockkeeper import backfill as engine
 from lockkeeper.backfill import chunks
 from lockkeeper.backfill.engine import BackfillProgress, Connect
 from lockkeeper.errors import StageRefusedError
-from lockkeeper.ops.ddl import literal, quote
+from lockkeeper.online.ddl import literal, quote
 from lockkeeper.rename import carrying
 from lockkeeper.rename.expanding import carried_of, dual_write_of, leaves_of
 from lockkeeper.rename.ledger import Claim

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from lockkeeper.backfill import chunks
-from lockkeeper.ops.session import Session
+from lockkeeper.online.session import Session
 from lockkeeper.rename.ledger import Entry, by_id, events
 from lockkeeper.rename.parity import Parity
 from lockkeeper.rename.transitions import Stage

@@ -10,9 +10,9 @@ from __future__ import annotations
 import secrets
 
 from lockkeeper.errors import RefusedError
-from lockkeeper.ops import catalog
-from lockkeeper.ops.ddl import literal, quote, quote_table
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog
+from lockkeeper.online.ddl import literal, quote, quote_table
+from lockkeeper.online.session import Session
 from lockkeeper.rename import keys
 from lockkeeper.rename.carrying import Carried
 from lockkeeper.rename.expanding import carried_of, dual_write_of, new_default

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.errors import BackfillStoppedError, LockTimeoutError
 from lockkeeper.models import DataFingerprint, SchemaFingerprint
-from lockkeeper.ops.session import LockPolicy
+from lockkeeper.online.session import LockPolicy
 from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.postgres.fingerprint import (
     compare_data,

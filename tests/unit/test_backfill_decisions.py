@@ -14,7 +14,7 @@ from lockkeeper.backfill.steering import LEAST_ROWS, Steering
 from lockkeeper.backfill.throttle import Throttle
 from lockkeeper.backfill.walks import Key, KeyWalk, PageWalk, Place, Row
 from lockkeeper.errors import ConfigurationError
-from lockkeeper.ops.session import Session
+from lockkeeper.online.session import Session
 
 
 class Refused(Exception):

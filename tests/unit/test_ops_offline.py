@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from lockkeeper.ops import LockPolicy, NotOnlineError, ddl
+from lockkeeper.online import ddl
+from lockkeeper.ops import LockPolicy, NotOnlineError
 
 
 @pytest.fixture

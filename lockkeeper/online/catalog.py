@@ -9,28 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
-from string import Template
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from lockkeeper.ops.ddl import literal, quote, quote_table
-from lockkeeper.ops.errors import OnlineOperationError
-
-if TYPE_CHECKING:
-    from lockkeeper.ops.session import Session
+from lockkeeper.online.ddl import literal, quote, quote_table
+from lockkeeper.online.errors import OnlineOperationError
+from lockkeeper.online.session import Session
+from lockkeeper.online.sql_files import named_query
 
 TEMPORARY_SCHEMA = "pg_temp"
-
-
-@cache
-def _template(name: str, package: str) -> Template:
-    return Template(files(package).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8"))
-
-
-def named_query(name: str, /, package: str = "lockkeeper.ops", **values: str) -> str:
-    """Return ``queries/<name>.sql`` of ``package`` with its ``$values`` (SQL text already) filled in."""
-    return _template(name, package).substitute(values)
 
 
 class Relation(NamedTuple):

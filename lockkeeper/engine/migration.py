@@ -1,8 +1,4 @@
-"""The steps of the runbook, done for real and without Prefect.
-
-Those of a recovery are in ``engine_recovery``, its way back in ``engine_standby``, what is taken up later in
-``engine_later``, backups and restores in ``engine_operations``, what they all rest on in ``engine_run``.
-"""
+"""The steps of a migration, from the preflight to the verification."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lockkeeper import alembic_project, backup
 from lockkeeper.approval import find_answered
 from lockkeeper.backup.snapshot import ExportedSnapshot
-from lockkeeper.engine_later import LaterEngine
+from lockkeeper.engine.later import LaterEngine
 from lockkeeper.errors import (
     ApprovalNeededError,
     LockkeeperError,

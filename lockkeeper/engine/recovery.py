@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lockkeeper import alembic_project, recovery
 from lockkeeper.backup import load_manifest
-from lockkeeper.engine_standby import StandbyEngine
+from lockkeeper.engine.standby import StandbyEngine
 from lockkeeper.errors import (
     ConnectionLostError,
     LockkeeperError,

@@ -13,10 +13,10 @@ from copy import copy
 from alembic.operations import ops
 from sqlalchemy.exc import DBAPIError
 
-from lockkeeper.ops import catalog, ddl
-from lockkeeper.ops.catalog import Relation
-from lockkeeper.ops.errors import DefinitionConflictError, InvalidDataError, LockWaitError, sqlstate_of
-from lockkeeper.ops.session import Session
+from lockkeeper.online import catalog, ddl
+from lockkeeper.online.catalog import Relation
+from lockkeeper.online.errors import DefinitionConflictError, InvalidDataError, LockWaitError, sqlstate_of
+from lockkeeper.online.session import Session
 
 UNIQUE_VIOLATION = "23505"
 

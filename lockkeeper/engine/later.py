@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lockkeeper.backup import load_manifest
-from lockkeeper.engine_operations import OperationEngine
-from lockkeeper.engine_recovery import RecoveryEngine
+from lockkeeper.engine.operations import OperationEngine
+from lockkeeper.engine.recovery import RecoveryEngine
 from lockkeeper.errors import ConfigurationError, RefusedError
 from lockkeeper.journal import read_reports, write_report
 from lockkeeper.models import BackupManifest, Outcome, RestoreReport, RunReport

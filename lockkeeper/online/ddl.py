@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.schema import AddConstraint, Constraint, CreateIndex, Index
 from sqlalchemy.types import NullType
 
-from lockkeeper.ops.errors import OnlineOperationError
+from lockkeeper.online.errors import OnlineOperationError
 
 NAME_BYTES = 63
 # "named" parameters, so that a percent sign stays one.

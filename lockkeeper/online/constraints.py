@@ -14,15 +14,15 @@ from copy import copy
 from alembic.operations import ops
 from sqlalchemy.exc import DBAPIError
 
-from lockkeeper.ops import catalog, ddl, indexes
-from lockkeeper.ops.catalog import Relation
-from lockkeeper.ops.errors import (
+from lockkeeper.online import catalog, ddl, indexes
+from lockkeeper.online.catalog import Relation
+from lockkeeper.online.errors import (
     DefinitionConflictError,
     InvalidDataError,
     OnlineOperationError,
     sqlstate_of,
 )
-from lockkeeper.ops.session import Session
+from lockkeeper.online.session import Session
 
 NOT_NULL_VIOLATION, FOREIGN_KEY_VIOLATION, CHECK_VIOLATION = "23502", "23503", "23514"
 FOREIGN_KEY_NOT_VALID_ON_PARTITIONED = 180000

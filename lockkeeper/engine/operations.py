@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lockkeeper import backup, recovery
 from lockkeeper.drill import drill_backup, last_drill, write_drill
-from lockkeeper.engine_standby import StandbyEngine
+from lockkeeper.engine.standby import StandbyEngine
 from lockkeeper.errors import RefusedError, StorageError
 from lockkeeper.models import BackupManifest, BackupState, DrillReport, RestoreReport
 from lockkeeper.recovery.standby import let_go_of_earlier

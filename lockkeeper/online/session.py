@@ -25,15 +25,15 @@ from typing import Any, TypeVar
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from lockkeeper.ops.catalog import named_query
-from lockkeeper.ops.ddl import literal
-from lockkeeper.ops.errors import (
+from lockkeeper.online.ddl import literal
+from lockkeeper.online.errors import (
     LOCK_NOT_AVAILABLE,
     QUERY_CANCELED,
     LockWaitError,
     OnlineOperationError,
     sqlstate_of,
 )
+from lockkeeper.online.sql_files import named_query
 
 logger = logging.getLogger("lockkeeper.ops")
 _T = TypeVar("_T")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from lockkeeper.alembic_project import OwnMarks
 from lockkeeper.backup.manifest import note_identities
 from lockkeeper.backup.snapshot import ExportedSnapshot
-from lockkeeper.engine_run import EngineRun
+from lockkeeper.engine.run import EngineRun
 from lockkeeper.errors import DatabaseError, LockkeeperError
 from lockkeeper.models import BackupManifest, Outcome, WarmCopy, utc_now
 from lockkeeper.recovery.capture import (
