@@ -28,7 +28,8 @@ import psycopg2
 
 from benchmarks.online_operations_benchmark import DURABLE
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 
 BARS = {"CPU": 1.3, "growth": 1.4, "p99": 1.5, "CPU per row of the large table": 1.1}
 CLIENTS, STATEMENTS_PER_S = 6, 300

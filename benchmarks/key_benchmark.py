@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.online_operations_benchmark import DURABLE
 from lockkeeper.local.postgres_server import temporary_postgres
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 from tests.acceptance import key_writers
 
 BAR_MS = 250.0

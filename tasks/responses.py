@@ -19,7 +19,7 @@ from lockkeeper.errors import RefusedError
 from lockkeeper.journal import read_reports
 from lockkeeper.models import RunReport
 from lockkeeper.recoveries import run_recover
-from lockkeeper.rename import pause_backfills
+from lockkeeper.rename.engine import pause_backfills
 from lockkeeper.runbook import MigrationRequest
 from lockkeeper.storage import open_storage
 from tasks.policies import once

@@ -197,7 +197,7 @@ def status(options: TargetOptions, common: CommonOptions, target: TargetName) ->
     """Show every rename in the target's ledger: stage, rows, parity, what is in the way, what comes next."""
     from rich.console import Group
 
-    from lockkeeper.rename import list_changes
+    from lockkeeper.rename.engine import list_changes
     from lockkeeper.renaming.story import status_lines
     from lockkeeper.reports import text_table
 
@@ -258,7 +258,8 @@ def tune(
     ],
 ) -> Result:
     """Change a running backfill's throttle; it is read before each batch."""
-    from lockkeeper.rename import ColumnChange, ColumnRename
+    from lockkeeper.rename import ColumnChange
+    from lockkeeper.rename.engine import ColumnRename
 
     chosen = select_target(column.target, options)
     given = {key: _value(text) for key, text in key_values("KEY=VALUE", values).items()}

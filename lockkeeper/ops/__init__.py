@@ -4,9 +4,9 @@
 
 No lock that stops the application is waited for longer than 50 ms at a time, none is held while rows are
 read, every wait is bounded, and every operation can be run again wherever it was stopped. They run inside the
-user's own Alembic: PostgreSQL 14 and later, any driver, and of Lockkeeper's dependencies only Alembic,
-SQLAlchemy and psycopg2 are imported. Each of them commits, so they come first in a revision;
-docs/online-operations.md has the rules.
+user's own Alembic: PostgreSQL 14 and later, any driver, nothing imported but the standard library, Alembic
+and SQLAlchemy. Each of them commits, so they come first in a revision; docs/online-operations.md has the
+rules.
 
 The operations are functions of this module too, with types: ``lockkeeper.ops.create_index_online(...)``.
 """

@@ -3,7 +3,8 @@
 expand -> backfill -> validate -> flip -> observe -> scream test -> contract -> drop, and `abort` until the
 contract, `undo` after it. It guarantees that no write is lost or overwritten, that no lock which stops the
 application is waited for longer than milliseconds, and that a killed worker's successor goes on. It refuses,
-by name, what it cannot carry over, to flip without a proof, and to be two workers at once.
+by name, what it cannot carry over, to flip without a proof, and to be two workers at once. The engine over
+connections of its own is ``lockkeeper.rename.engine``; migration scripts work with the stages.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 from lockkeeper.backfill.engine import BackfillProgress
 from lockkeeper.backfill.throttle import Throttle
 from lockkeeper.rename.change import ColumnChange
-from lockkeeper.rename.engine import ColumnRename, list_changes, pause_backfills
 from lockkeeper.rename.parity import Parity
 from lockkeeper.rename.plan import RenamePlan
 from lockkeeper.rename.status import RenameStatus
@@ -21,13 +21,10 @@ __all__ = [
     "TRANSITIONS",
     "BackfillProgress",
     "ColumnChange",
-    "ColumnRename",
     "Parity",
     "RenamePlan",
     "RenameStatus",
     "Stage",
     "Throttle",
-    "list_changes",
     "may_follow",
-    "pause_backfills",
 ]

@@ -17,7 +17,8 @@ from lockkeeper.flags.store import claim_flag, ensure_flags, flag_of, read_perce
 from lockkeeper.models import Approval, RunReport
 from lockkeeper.postgres.connection import Connection, connect
 from lockkeeper.postgres.locks import MigrationLock, migration_lock
-from lockkeeper.rename import BackfillProgress, ColumnRename, RenameStatus
+from lockkeeper.rename import BackfillProgress, RenameStatus
+from lockkeeper.rename.engine import ColumnRename
 from lockkeeper.renaming import story
 from lockkeeper.renaming.request import RenameRequest, default_flag
 

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from lockkeeper.postgres.connection import connect, fetch_value
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 from tests.acceptance import key_writers
 
 pytestmark = pytest.mark.load

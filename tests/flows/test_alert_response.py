@@ -23,7 +23,8 @@ from flows.monitor_database import monitor_database
 from flows.production_migration import production_migration
 from lockkeeper.journal import write_report
 from lockkeeper.models import RunReport, Step, StepState, utc_now
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 from lockkeeper.storage import open_storage
 from tasks.blocks import load_target
 from tests.flows.observing import work

@@ -17,7 +17,8 @@ from lockkeeper.backfill.engine import BackfillProgress
 from lockkeeper.errors import BackfillError, BackfillStoppedError, ConfigurationError, FencedError
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.postgres.connection import connect, execute
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 
 DEADLINE_S = 60.0
 CHANGE = ColumnChange("items", "old", "new")
@@ -109,7 +110,8 @@ def test_a_table_rewritten_meanwhile_stops_the_worker_and_the_next_run_finds_all
 KILLED = """
 import sys
 from sqlalchemy.engine import make_url
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 ColumnRename(make_url(sys.argv[1]), ColumnChange("items", "old", "new")).backfill()
 """
 

@@ -10,7 +10,8 @@ from sqlalchemy.engine import URL
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.throttle import ThrottleRequest
 from lockkeeper.postgres.connection import connect, execute, fetch_value
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 
 DEADLINE_S = 60.0
 

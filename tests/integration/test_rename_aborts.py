@@ -23,7 +23,8 @@ from lockkeeper.postgres.fingerprint import (
     data_fingerprint,
     schema_fingerprint,
 )
-from lockkeeper.rename import ColumnChange, ColumnRename, Stage, switching
+from lockkeeper.rename import ColumnChange, Stage, switching
+from lockkeeper.rename.engine import ColumnRename
 
 SCHEMA = """
 CREATE TABLE products (

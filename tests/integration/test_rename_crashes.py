@@ -18,7 +18,8 @@ from lockkeeper.errors import LockkeeperError, is_transient
 from lockkeeper.local import daemons
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.postgres.connection import connect, execute, fetch_all
-from lockkeeper.rename import ColumnChange, ColumnRename, Stage
+from lockkeeper.rename import ColumnChange, Stage
+from lockkeeper.rename.engine import ColumnRename
 from tests.killing import kill_tree
 
 TABLE = """
@@ -35,7 +36,8 @@ WHERE datname = current_database() AND application_name ~ '^lockkeeper:(rename|b
 WORKER = """
 import os, sys
 from sqlalchemy.engine import make_url
-from lockkeeper.rename import ColumnChange, ColumnRename
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename
 
 rename = ColumnRename(make_url(os.environ["ITEMS_URL"]), ColumnChange("items", "a", "b"))
 getattr(rename, sys.argv[1])(*map(float, sys.argv[2:]))

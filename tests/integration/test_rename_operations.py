@@ -11,7 +11,8 @@ from sqlalchemy.engine import URL
 from lockkeeper.ops import NotOnlineError
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
-from lockkeeper.rename import ColumnChange, ColumnRename, Stage
+from lockkeeper.rename import ColumnChange, Stage
+from lockkeeper.rename.engine import ColumnRename
 
 TABLE = """
 CREATE TABLE products (id bigint PRIMARY KEY, description text NOT NULL, stock int);

@@ -12,7 +12,8 @@ from sqlalchemy.engine import URL
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings
 from lockkeeper.postgres.connection import connect, execute, fetch_all
-from lockkeeper.rename import ColumnChange, ColumnRename, list_changes
+from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.engine import ColumnRename, list_changes
 from tests.integration.conftest import MakeProject
 
 LOCKKEEPER = str(Path(sys.executable).with_name("lockkeeper"))

@@ -13,7 +13,8 @@ from lockkeeper.errors import StageRefusedError
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
-from lockkeeper.rename import ColumnChange, ColumnRename, Stage
+from lockkeeper.rename import ColumnChange, Stage
+from lockkeeper.rename.engine import ColumnRename
 
 SCHEMA = """
 CREATE TABLE products (

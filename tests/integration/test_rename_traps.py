@@ -13,7 +13,8 @@ from ops_project import connect, query
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import BackfillError, DatabaseError, PlanRefusedError, RenameError
-from lockkeeper.rename import ColumnChange, ColumnRename, Stage
+from lockkeeper.rename import ColumnChange, Stage
+from lockkeeper.rename.engine import ColumnRename
 
 TABLE = """
 CREATE TABLE items (id bigint PRIMARY KEY, a text, other int);
