@@ -179,6 +179,11 @@ class Policies(_Settings):
         default=60, gt=0, description="Preflight refuses while a transaction is older than this."
     )
     monitor_interval_s: float = Field(default=0.5, gt=0, description="Pause between two samples.")
+    history_days: float = Field(
+        default=90,
+        ge=0,
+        description="How long the numbers of scheduled looks are kept; 0: not at all.",
+    )
     impact_block_s: float = Field(
         default=5.0,
         ge=0,

@@ -7,7 +7,8 @@ people tell apart (Okabe, Ito: Color Universal Design, 2008).
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -34,6 +35,30 @@ class Chart(NamedTuple):
     svg: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+class Axis(NamedTuple):
+    """What is drawn from left to right, and how a place on it is written."""
+
+    title: str
+    column: str
+    written: Callable[[float], str]
+
+
+SECONDS = Axis("seconds", "second", lambda at: f"{at:,.0f}" if at == int(at) else f"{at:.1f}")
+
+
+def chart_over_days(
+    title: str, unit: str, since: datetime, curves: Mapping[str, Sequence[Point]]
+) -> Chart | None:
+    """Draw up to three curves, the first of them solid, whose points are days after ``since`` and value.
+
+    None when no curve has two points: nothing has changed that could be seen.
+    """
+    days = Axis("", "day", lambda at: f"{since + timedelta(days=at):%m-%d %H:%M}")
+    styled = dict(zip(curves, zip((VERMILION, BLUE, GREEN), curves.values(), strict=False), strict=False))
+    longest = max((len(points) for points in curves.values()), default=0)
+    return _chart(title, unit, styled, days) if longest > 1 else None
 
 
 def impact_charts(series: ImpactSeries) -> list[Chart]:
@@ -66,10 +91,13 @@ def _one(name: str, points: Sequence[Point]) -> dict[str, tuple[str, Sequence[Po
     return {name: (VERMILION, points)}
 
 
-def _chart(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]]) -> Chart:
+def _chart(
+    title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis = SECONDS
+) -> Chart:
     shown = {name: (colour, points) for name, (colour, points) in curves.items() if points}
     said = "; ".join(f"{name}: {_extent(points, unit)}" for name, (_, points) in shown.items())
-    return Chart(title, said, _svg(title, unit, shown), ("", "second", unit), tuple(_rows(shown)))
+    svg = _svg(title, unit, shown, axis)
+    return Chart(title, said, svg, ("", axis.column, unit), tuple(_rows(shown, axis)))
 
 
 def _extent(points: Sequence[Point], unit: str) -> str:
@@ -82,15 +110,15 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
 
 
-def _rows(curves: Mapping[str, tuple[str, Sequence[Point]]]) -> list[tuple[str, ...]]:
+def _rows(curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, (_, points) in curves.items():
         step = -(-len(points) // DATA_ROWS)
-        rows += [(name, f"{at:.1f}", _number(value)) for at, value in points[::step]]
+        rows += [(name, axis.written(at), _number(value)) for at, value in points[::step]]
     return rows
 
 
-def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]]) -> str:
+def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis) -> str:
     chart = pygal.XY(
         style=Style(
             background="transparent", plot_background="transparent", foreground="currentColor",
@@ -102,8 +130,10 @@ def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]
         ),
         js=(), width=900, height=260, explicit_size=False, disable_xml_declaration=True, show_dots=False,
         include_x_axis=True, range=_range(curves), show_legend=len(curves) > 1, legend_at_bottom=True,
-        legend_at_bottom_columns=3, max_scale=6, x_title="seconds", y_title=unit, fill=len(curves) == 1,
+        legend_at_bottom_columns=3, max_scale=6, x_title=axis.title or None, y_title=unit,
+        fill=len(curves) == 1,
         x_labels_major_count=8, show_minor_x_labels=False, margin=8, value_formatter=_number,
+        x_value_formatter=axis.written,
         no_data_text="nothing was measured",
     )  # fmt: skip
     for name, (colour, points) in curves.items():
