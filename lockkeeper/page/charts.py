@@ -1,7 +1,8 @@
 """Curves over time as SVG to be put into a page, by pygal; without its scripts, which would be fetched.
 
 Curves differ by their dashes too, not by colour alone; the colours are Okabe and Ito's, which colour-blind
-people tell apart (Okabe, Ito: Color Universal Design, 2008).
+people tell apart (Okabe, Ito: Color Universal Design, 2008). The legend is the page's own: pygal's shows no
+dashes, paints its samples pale, and is cut off below a chart without a title.
 """
 
 from __future__ import annotations
@@ -24,14 +25,24 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder,
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 DATA_ROWS = 30
 _SVG = "{http://www.w3.org/2000/svg}"
-_DASHES = {BLUE: "2,3", VERMILION: "", GREEN: "8,4"}
+_DASHES = {BLUE: "7,4", VERMILION: "", GREEN: "14,4,2,4"}
+"""The guides behind the curves are dots."""
+
+
+class Curve(NamedTuple):
+    """One curve as the legend has it: how it is drawn, and what it says in words."""
+
+    name: str
+    colour: str
+    dashes: str
+    extent: str
 
 
 class Chart(NamedTuple):
     """A picture, what it says in words, and the numbers behind it."""
 
     title: str
-    summary: str
+    curves: tuple[Curve, ...]
     svg: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -95,9 +106,12 @@ def _chart(
     title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis = SECONDS
 ) -> Chart:
     shown = {name: (colour, points) for name, (colour, points) in curves.items() if points}
-    said = "; ".join(f"{name}: {_extent(points, unit)}" for name, (_, points) in shown.items())
+    legend = tuple(
+        Curve(name, colour, _DASHES[colour], _extent(points, unit))
+        for name, (colour, points) in shown.items()
+    )
     svg = _svg(title, unit, shown, axis)
-    return Chart(title, said, svg, ("", axis.column, unit), tuple(_rows(shown, axis)))
+    return Chart(title, legend, svg, ("", axis.column, unit), tuple(_rows(shown, axis)))
 
 
 def _extent(points: Sequence[Point], unit: str) -> str:
@@ -124,21 +138,22 @@ def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]
             background="transparent", plot_background="transparent", foreground="currentColor",
             foreground_strong="currentColor", foreground_subtle="currentColor",
             colors=tuple(colour for colour, _ in curves.values()), font_family="inherit",
-            label_font_size=13, major_label_font_size=13, legend_font_size=14, title_font_size=14,
-            guide_stroke_dasharray="1,4", opacity=".3", opacity_hover=".4", stroke_opacity="1",
+            label_font_size=13, major_label_font_size=13, title_font_size=14,
+            guide_stroke_dasharray="1,4",
+            major_guide_stroke_dasharray="1,4", opacity=".3", opacity_hover=".4", stroke_opacity="1",
             transition="0s",
         ),
         js=(), width=900, height=260, explicit_size=False, disable_xml_declaration=True, show_dots=False,
-        include_x_axis=True, range=_range(curves), show_legend=len(curves) > 1, legend_at_bottom=True,
-        legend_at_bottom_columns=3, max_scale=6, x_title=axis.title or None, y_title=unit,
-        fill=len(curves) == 1,
-        x_labels_major_count=8, show_minor_x_labels=False, margin=8, value_formatter=_number,
-        x_value_formatter=axis.written,
-        no_data_text="nothing was measured",
+        include_x_axis=True, range=_range(curves), show_legend=False, max_scale=6,
+        x_title=axis.title or None, y_title=unit, fill=len(curves) == 1, x_labels_major_count=8,
+        show_minor_x_labels=False, margin=8, margin_right=44, value_formatter=_number,
+        x_value_formatter=axis.written, no_data_text="nothing was measured",
     )  # fmt: skip
     for name, (colour, points) in curves.items():
         chart.add(
-            name, [tuple(point) for point in points], stroke_style={"width": 2, "dasharray": _DASHES[colour]}
+            name,
+            [tuple(point) for point in points],
+            stroke_style={"width": 2.5, "dasharray": _DASHES[colour]},
         )
     return _for_a_page(chart.render_tree(), title)
 

@@ -23,24 +23,31 @@ READ_PIXELS = """async ([picture, places]) => {
     context.drawImage(image, 0, 0);
     return places.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data).slice(0, 3));
 }"""
-CURVES = """charts => charts.map(chart => {
-    const swatches = Array.from(chart.querySelectorAll(".legend rect")).map(swatch => {
-        const box = swatch.getBoundingClientRect();
-        return [box.x + box.width / 2 + window.scrollX, box.y + box.height / 2 + window.scrollY];
+CURVES = """figures => figures.map(figure => {
+    const samples = Array.from(figure.querySelectorAll(".legend svg")).map(sample => {
+        const box = sample.getBoundingClientRect();
+        return [box.x + 1 + window.scrollX, box.y + box.height / 2 + window.scrollY];
     });
-    const dashes = Array.from(chart.querySelectorAll(".series path.line")).map(
-        line => getComputedStyle(line).strokeDasharray);
-    return {name: chart.getAttribute("aria-label"), swatches, dashes};
+    const lines = Array.from(figure.querySelectorAll(".legend line"));
+    return {
+        name: figure.querySelector("figcaption").textContent,
+        samples,
+        dashes: lines.map(line => line.getAttribute("stroke-dasharray") || "none"),
+        promised: lines.map(line => getComputedStyle(line).stroke),
+        drawn: Array.from(figure.querySelectorAll(".series path.line")).map(
+            line => getComputedStyle(line).stroke),
+    };
 })"""
 
 
 class SeenCurves(NamedTuple):
-    """The curves of one chart with a legend, as they are seen: a colour and a pattern of dashes each."""
+    """The curves of one chart, as they are seen: in its legend a colour and a pattern of dashes each."""
 
     chart: str
     colours: list[Colour]
     dashes: list[str]
     paper: Colour
+    is_drawn_as_promised: bool
 
 
 def curves_seen(page: Any, vision: str) -> list[SeenCurves]:
@@ -48,16 +55,17 @@ def curves_seen(page: Any, vision: str) -> list[SeenCurves]:
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setEmulatedVisionDeficiency", {"type": vision})
     picture = base64.b64encode(page.screenshot(full_page=True)).decode()
-    found = [
-        chart for chart in page.locator("svg[role=img]").evaluate_all(CURVES) if len(chart["swatches"]) > 1
-    ]
+    found = [chart for chart in page.locator("figure").evaluate_all(CURVES) if len(chart["samples"]) > 1]
     session.send("Emulation.setEmulatedVisionDeficiency", {"type": "none"})
     session.detach()
-    reader = page.context.new_page()  # the page itself allows no script
+    reader = page.context.browser.new_page()  # the page itself allows no script
     seen = []
     for chart in found:
-        *colours, paper = reader.evaluate(READ_PIXELS, [picture, [*chart["swatches"], [2, 2]]])
-        seen.append(SeenCurves(chart["name"], [tuple(one) for one in colours], chart["dashes"], tuple(paper)))
+        pixels = reader.evaluate(READ_PIXELS, [picture, [*chart["samples"], [2, 2]]])
+        *colours, paper = (tuple(pixel) for pixel in pixels)
+        seen.append(
+            SeenCurves(chart["name"], colours, chart["dashes"], paper, chart["promised"] == chart["drawn"])
+        )
     reader.close()
     return seen
 
