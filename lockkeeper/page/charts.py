@@ -140,8 +140,9 @@ def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]
             colors=tuple(colour for colour, _ in curves.values()), font_family="inherit",
             label_font_size=13, major_label_font_size=13, title_font_size=14,
             guide_stroke_dasharray="1,4",
-            major_guide_stroke_dasharray="1,4", opacity=".3", opacity_hover=".4", stroke_opacity="1",
-            transition="0s",
+            major_guide_stroke_dasharray="1,4", guide_stroke_color="#808080", stroke_width="2.5",
+            major_guide_stroke_color="#808080", stroke_width_hover="2.5", opacity=".3", opacity_hover=".4",
+            stroke_opacity="1", transition="0s",
         ),
         js=(), width=900, height=260, explicit_size=False, disable_xml_declaration=True, show_dots=False,
         include_x_axis=True, range=_range(curves), show_legend=False, max_scale=6,
@@ -150,11 +151,9 @@ def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]
         x_value_formatter=axis.written, no_data_text="nothing was measured",
     )  # fmt: skip
     for name, (colour, points) in curves.items():
-        chart.add(
-            name,
-            [tuple(point) for point in points],
-            stroke_style={"width": 2.5, "dasharray": _DASHES[colour]},
-        )
+        stroke = {"width": 2.5, "dasharray": _DASHES[colour]}
+        # A single point has no line.
+        chart.add(name, [tuple(point) for point in points], stroke_style=stroke, show_dots=len(points) == 1)
     return _for_a_page(chart.render_tree(), title)
 
 
