@@ -65,6 +65,7 @@ class Journey:
         self.in_the_way: Any = None
         self.stalls_everybody = False
         self.swapped = False
+        self.stage = ""
 
     # -- what is seen -----------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Journey:
     # -- what is done -----------------------------------------------------------------------------------
 
     def stand_in_the_way(self, mode: str = "", *, before_flip: bool = False) -> None:
-        """Hold the stage up: by a lock on the table, or the flag where it is, which everybody may still read."""
+        """Hold the stage up: by a lock on the table, or the flag where it is; everybody may still read it."""
         if self.in_the_way is None:
             self.in_the_way = psycopg2.connect(self.app.url.render_as_string(hide_password=False))
             flag = "SELECT 1 FROM lockkeeper.feature_flag FOR UPDATE"
@@ -159,6 +160,7 @@ class Journey:
         return self.prefect.request(method, path, body)
 
     def come_to(self, stage: str) -> None:
+        self.stage = stage
         deadline, pushed = time.monotonic() + STAGE_LIMIT_S, 0.0
         pause = threading.Event()
         while not self.is_in(stage):
@@ -201,7 +203,8 @@ class Journey:
         self.stand_in_the_way("ACCESS SHARE")  # else it would be stages further when the server is back
         self.prefect.start_server()
         self.prefect.wait_until_ready()
-        self.go_away()
+        if self.stage not in ("backfill", "scream"):  # the stage after it is held up by the same lock
+            self.go_away()
 
     def kill_postgres(self) -> None:
         """Every process of the target's server at once; the run's tasks try again."""
