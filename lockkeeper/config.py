@@ -155,11 +155,12 @@ class Policies(_Settings):
             "recovery loses nothing; 'off' never does."
         ),
     )
-    without_capture: Literal["accept", "refuse"] = Field(
+    without_capture: Literal["accept", "fence", "refuse"] = Field(
         default="accept",
         description=(
             "Where nothing can be captured: 'accept' goes on, and restores by itself only when nothing was "
-            "written since the backup; 'refuse' does not start."
+            "written since the backup; 'fence' lets applications only read from the backup on until the run "
+            "has ended, so that nothing can be lost; 'refuse' does not start."
         ),
     )
     bake_time_s: float = Field(

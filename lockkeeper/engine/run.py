@@ -49,6 +49,8 @@ class EngineRun:
             self._lock = lock
             try:
                 end_leftover_sessions(maintenance, database, self.run_id)
+                if note := recovery.lift_write_fence(self.target):
+                    self._progress("leftovers", f"let applications write again, whom {note.run_id} had kept")
                 for name in recovery.drop_scratch_databases(self.target):
                     self._progress("leftovers", f"dropped {name}, which an earlier run left behind")
                 yield

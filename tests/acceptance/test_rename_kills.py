@@ -36,7 +36,7 @@ ROWS = 2_000
 STAGE_LIMIT_S = 240
 POLICY = {
     "throttle": {"batch_rows": 100, "pause_ms": 200},
-    "ramp": {"percents": [50, 100], "observe_s": 2, "sample_interval_s": 0.2},
+    "ramp": {"percents": [50, 100], "observe_s": 6, "sample_interval_s": 0.2},
     "scream_s": 4,
     "approval_timeout_s": 3600,
 }
