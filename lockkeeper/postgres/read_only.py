@@ -44,10 +44,11 @@ def make_read_only(
         timeout_s: limit for ending the sessions.
 
     Raises:
-        DatabaseError: prepared transactions, a setting of the user's own in its place, not permitted, or
-            sessions that do not end; everything is as it was.
+        DatabaseError: prepared transactions, enabled subscriptions, a setting of the user's own in its place,
+            not permitted, or sessions that do not end; everything is as it was.
     """
     refuse_prepared_transactions(connection, database)
+    _refuse_subscriptions(connection, database)
     former = read_properties(connection, database)
     if database in find_read_only(connection) or any(name == SETTING for _, name, _ in former.settings):
         raise DatabaseError(
@@ -71,6 +72,16 @@ def make_read_only(
     except BaseException:
         make_writable(connection, database)
         raise
+
+
+def _refuse_subscriptions(connection: Connection, database: str) -> None:
+    """Raise DatabaseError when replication writes to the database: it asks for no transaction's default."""
+    names = [name for (name,) in fetch_all(connection, named_query("enabled_subscriptions"), (database,))]
+    if names:
+        raise DatabaseError(
+            f"Subscriptions write to {database!r} whatever applications may: {', '.join(names[:5])}. "
+            "ALTER SUBSCRIPTION ... DISABLE, then try again."
+        )
 
 
 def make_writable(connection: Connection, database: str, timeout_s: float = 30.0) -> bool:

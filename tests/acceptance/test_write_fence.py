@@ -207,3 +207,24 @@ def test_a_server_without_logical_decoding_is_fenced_and_preflight_says_for_how_
     assert [check.state for check in checks] == [CheckState.WARNING]
     assert "applications may only read" in checks[0].message
     assert "the last backup and its proof took" in checks[0].message
+
+
+def test_replication_that_would_write_past_the_fence_is_refused(fenced_shop) -> None:
+    with connect(fenced_shop.url, "tests") as connection:
+        execute(
+            connection,
+            "CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION p "
+            "WITH (connect = false, slot_name = 'feed')",
+        )
+        execute(connection, "ALTER SUBSCRIPTION feed ENABLE")
+    try:
+        fenced_shop.add_revision("r1", ADD_STATUS)
+        report = fenced_shop.migrate()
+    finally:
+        with connect(fenced_shop.url, "tests") as connection:
+            execute(connection, "ALTER SUBSCRIPTION feed DISABLE")
+            execute(connection, "ALTER SUBSCRIPTION feed SET (slot_name = NONE)")
+            execute(connection, "DROP SUBSCRIPTION feed")
+    assert report.outcome is Outcome.UNCHANGED
+    assert "ALTER SUBSCRIPTION" in report.error
+    assert read_only_databases(fenced_shop) == []
