@@ -56,7 +56,9 @@ def test_a_slower_recovery_is_drawn_higher() -> None:
 def test_the_trend_shows_picture_and_figures_newest_first() -> None:
     text = markdown_trend([drill(0), drill(1)])
     assert "1 min 27 s, within the objective of 5 min 00 s" in text
-    assert text.index("backup-1") < text.index("backup-0")
+    assert "restored backup `backup-1`" in text
+    newest, oldest = (f"| {one.started_at:%Y-%m-%d %H:%M} |" for one in (drill(1), drill(0)))
+    assert text.index(newest) < text.index(oldest)
     encoded = text.split("(data:image/svg+xml;base64,")[1].split(")")[0]
     assert base64.b64decode(encoded).decode() == trend_chart([drill(0), drill(1)])
     assert encoded == data_uri(trend_chart([drill(0), drill(1)])).rpartition(",")[2]

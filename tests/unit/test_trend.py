@@ -36,8 +36,9 @@ def growing(days: int = 10, per_day: int = 100 * MB, **values: object) -> list[S
 
 def a_drill(day: int, recovery_s: float) -> DrillReport:
     at = START + timedelta(days=day)
+    backup = f"{at:%Y%m%dT%H%M%SZ}-1a2b3c"
     return DrillReport(
-        run_id=f"d{day}", target="shop", backup_id="b", backup_made_at=at, started_at=at,
+        run_id=f"d{day}", target="shop", backup_id=backup, backup_made_at=at, started_at=at,
         database_bytes=GB, rows=10, restore_s=recovery_s - 3, compare_s=1, analyze_s=1,
         predicted_recovery_s=recovery_s, loss_window_s=0, objective_s=300,
     )  # fmt: skip
