@@ -6,6 +6,7 @@ long text goes on in the rows below, statements are code, and a name from the da
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -22,6 +23,7 @@ _INDENT = "· "
 """Spaces at the beginning of a cell are not shown."""
 LONGEST_LINE = 60
 """What fits beside the page's columns on a screen of 1,280 pixels."""
+_WITH_UNIT = re.compile(r"(?<=\d) (?=[a-zA-Z%]{1,3}\b)")
 _NO_MARKUP = str.maketrans("[]<>`", "()()'")
 
 
@@ -47,7 +49,8 @@ def _words(text: str) -> str:
 
 
 def _lines(row: Row) -> list[str]:
-    said = textwrap.wrap(_words(row.seen), LONGEST_LINE)
+    glued = textwrap.wrap(_WITH_UNIT.sub("\u00a0", _words(row.seen)), LONGEST_LINE)
+    said = [line.replace("\u00a0", " ") for line in glued]
     code = plain(row.statement).replace("`", "'")
     return said + [f"`{line}`" for line in textwrap.wrap(code, LONGEST_LINE, break_on_hyphens=False)]
 
