@@ -155,12 +155,11 @@ class Policies(_Settings):
             "recovery loses nothing; 'off' never does."
         ),
     )
-    without_capture: Literal["accept", "fence", "refuse"] = Field(
+    without_capture: Literal["accept", "refuse"] = Field(
         default="accept",
         description=(
             "Where nothing can be captured: 'accept' goes on, and restores by itself only when nothing was "
-            "written since the backup; 'fence' lets applications only read from the backup on until the run "
-            "has ended, so that nothing can be lost; 'refuse' does not start."
+            "written since the backup; 'refuse' does not start."
         ),
     )
     bake_time_s: float = Field(
@@ -174,17 +173,34 @@ class Policies(_Settings):
     keep_quarantine: bool = Field(default=True, description="Keep the failed database after a restore.")
     retention_count: int = Field(default=7, ge=1, description="Verified backups that are always kept.")
     retention_days: int = Field(default=30, ge=0, description="Backups younger than this are kept.")
+    backup_kind: Literal["dump", "physical"] = Field(
+        default="dump",
+        description=(
+            "What `lockkeeper backup` and drills use: a 'dump' of the database, or a 'physical' backup of "
+            "its whole server, which comes back faster where there is much data. Migrations make a dump."
+        ),
+    )
+    physical_folder: str = Field(
+        default="",
+        description="Folder on this machine in which physical backups come back as servers of their own.",
+    )
+    physical_listen: str = Field(
+        default="127.0.0.1", description="Addresses that a server brought back listens on."
+    )
+    physical_port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    switch_command: str = Field(
+        default="",
+        description=(
+            "Points applications at a server brought back: run without a shell, with LOCKKEEPER_HOST, "
+            "LOCKKEEPER_PORT and LOCKKEEPER_DATABASE; without it a human does."
+        ),
+    )
     restore_jobs: int = Field(default=4, ge=1, le=64, description="Parallel jobs of pg_restore.")
     max_replication_lag_bytes: int = Field(default=64 * 2**20, ge=0, description="Preflight limit.")
     max_transaction_age_s: float = Field(
         default=60, gt=0, description="Preflight refuses while a transaction is older than this."
     )
     monitor_interval_s: float = Field(default=0.5, gt=0, description="Pause between two samples.")
-    history_days: float = Field(
-        default=90,
-        ge=0,
-        description="How long the numbers of scheduled looks are kept; 0: not at all.",
-    )
     impact_block_s: float = Field(
         default=5.0,
         ge=0,

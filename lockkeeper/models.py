@@ -146,10 +146,35 @@ class DatabaseProperties(Fact):
     )
 
 
+class BackupKind(str, Enum):
+    """How a backup was made: rows as a dump, or the files of the whole cluster."""
+
+    DUMP = "dump"
+    PHYSICAL = "physical"
+
+
+class PhysicalFacts(Fact):
+    """What a physical backup is beside its files: all that an instance needs to come back from it."""
+
+    recovery_lsn: str = Field(description="The moment it is brought back to: what began before it is there.")
+    at_snapshot: bool = Field(
+        description="A slot's snapshot is that very moment: content can be compared with production's."
+    )
+    timeline: int
+    first_segment: str
+    last_segment: str
+    wal_bytes: int = Field(description="Of the log's segments, as they are restored.")
+    cluster_bytes: int = Field(description="Of all files, as they are restored, without the log.")
+    settings: dict[str, str] = Field(description="Settings that recovery demands to be as on the primary.")
+    not_logged: tuple[str, ...] = Field(default=(), description="Unlogged tables: they come back empty.")
+
+
 class BackupManifest(Fact):
     """The truth about one backup, written last and kept beside the dump."""
 
     id: str
+    kind: BackupKind = BackupKind.DUMP
+    physical: PhysicalFacts | None = Field(default=None, description="Of a physical backup.")
     target: str
     database: str
     state: BackupState
@@ -219,6 +244,16 @@ class WarmCopy(Fact):
     message: str
 
 
+class Instance(Fact):
+    """A server that a physical backup was brought back as, running beside the one that it came from."""
+
+    host: str
+    port: int
+    folder: str = Field(description="Its data, configuration and log, on the machine that restored it.")
+    recovery_lsn: str
+    switched: bool = Field(default=False, description="The target's switch_command has run for it.")
+
+
 class RestoreReport(Fact):
     """One restore: what now serves, what was put aside, and how long writes were refused."""
 
@@ -236,6 +271,7 @@ class RestoreReport(Fact):
         default=(), description="Writes that could not be carried over, one readable line each."
     )
     parked_table: str | None = Field(default=None, description="Where they are in the database.")
+    instance: Instance | None = Field(default=None, description="Where a physical backup serves now.")
 
 
 class DrillReport(Fact):
@@ -244,6 +280,7 @@ class DrillReport(Fact):
     run_id: str
     target: str
     backup_id: str
+    backup_kind: BackupKind = BackupKind.DUMP
     backup_made_at: datetime
     started_at: datetime
     database_bytes: int

@@ -16,6 +16,7 @@ from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
     DrillReport,
+    Instance,
     Outcome,
     RestoreReport,
     RunReport,
@@ -109,9 +110,24 @@ def run_restore(
         with steps.exclusive(), record.step("restore") as note:
             done = steps.put_back(manifest, request.initiator, accept_loss)
             record.update(restore=done)
-            note(f"writes were refused for {done.fence_s:.2f} s")
+            where = f"serves on {done.instance.host}:{done.instance.port}" if done.instance else None
+            note(where or f"writes were refused for {done.fence_s:.2f} s")
+        if done.instance is not None and not done.instance.switched:
+            raise _not_switched(done, done.instance, request)
 
     return play_operation("restore", steps, request, play)
+
+
+def _not_switched(done: RestoreReport, instance: Instance, request: MigrationRequest) -> NeedsHumanError:
+    """Return what is left to do for a server that was brought back: nobody uses it yet."""
+    why = f" {'; '.join(done.warnings)}." if done.warnings else ""
+    return NeedsHumanError(
+        f"Backup {done.backup_id} has come back, compared, as a server of its own on {instance.host}:"
+        f"{instance.port} ({instance.folder}); {request.database} on the former server was not touched. "
+        f"What was written there since {instance.recovery_lsn} is not in the new one. Point applications "
+        f"at it.{why}",
+        f"psql 'host={instance.host} port={instance.port} dbname={request.database}'",
+    )
 
 
 def run_drill(steps: OperationSteps, request: MigrationRequest) -> RunReport:
@@ -138,7 +154,7 @@ def too_slow(drill: DrillReport) -> ObjectiveError:
         f"A recovery from storage is predicted to take {drill.predicted_recovery_s:.0f} s, the objective of "
         f"{drill.target} is {drill.objective_s:.0f} s. With `capture=auto` the copy that is kept warm beside "
         "the database takes over in seconds whatever the size; for a recovery from storage give the server "
-        "more cores and raise restore_jobs, or back the whole cluster up physically (docs/recovery.md).",
+        "more cores and raise restore_jobs, or make physical backups (docs/physical-backups.md).",
         drill.predicted_recovery_s,
         drill.objective_s,
     )

@@ -20,7 +20,8 @@ from lockkeeper.errors import (
     PreflightError,
     StorageError,
 )
-from lockkeeper.models import Check, MigrationPlan
+from lockkeeper.models import BackupKind, Check, MigrationPlan
+from lockkeeper.physical import check_readiness
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
 from lockkeeper.postgres.databases import free_disk_bytes, list_leftovers
@@ -77,6 +78,7 @@ def run_preflight(
     checks += _guarded("scratch server", lambda: _check_scratch_server(target, run_id))
     checks += _guarded("capture", lambda: list(provision_of(target, run_id).checks))
     checks += _guarded("storage", lambda: _check_storage(target, run_id))
+    checks += _guarded("physical backup", lambda: check_readiness(target, run_id))
     plan: MigrationPlan | None = None
     try:
         plan = plan_migration(target.require_alembic(), target.url, revision)
@@ -123,13 +125,7 @@ def _check_server(facts: Facts) -> list[Check]:
     if facts["is_standby"]:
         return [failed("server", "it is a standby in recovery; give the URL of the primary")]
     if facts["read_only"]:
-        return [
-            failed(
-                "server",
-                "default_transaction_read_only is on for this role or database: RESET it, or, if a migration "
-                "has left it so, see `lockkeeper status`",
-            )
-        ]
+        return [failed("server", "default_transaction_read_only is on for this role or database")]
     if major < OLDEST_SERVER:
         return [failed("server", f"PostgreSQL {major} is older than {OLDEST_SERVER}")]
     if major > NEWEST_SERVER:
@@ -217,10 +213,13 @@ def _check_validity(connection: Connection) -> list[Check]:
 
 def _check_objective(target: Target, facts: Facts) -> Check:
     try:
-        drill = last_drill(open_storage(target.storage), target.name)
+        storage = open_storage(target.storage)
+        drill = last_drill(storage, target.name, BackupKind.DUMP)
+        physical = last_drill(storage, target.name, BackupKind.PHYSICAL)
     except StorageError as error:  # whether the storage can be used at all is a check of its own
         return warned("recovery objective", f"the last drill cannot be read: {error}")
-    return check_objective(drill, facts["size_bytes"], target.policies.recovery_objective_s, target.name)
+    objective_s = target.policies.recovery_objective_s
+    return check_objective(drill, facts["size_bytes"], objective_s, target.name, physical)
 
 
 def _check_maintenance(target: Target, run_id: str, lock_is_ours: bool) -> list[Check]:

@@ -77,6 +77,15 @@ class RunningProgram:
             message = f"ended after its time limit of {timeout_s} s\n{self.stderr()}"
             raise ProgramTimeoutError(self.argv, self._popen.returncode, message) from error
 
+    def has_ended(self) -> bool:
+        """Whether the program runs no more."""
+        return self._popen.poll() is not None
+
+    def signal(self, number: int) -> None:
+        """Send the program itself, not its group, a signal; harmless when it has ended."""
+        if not self.has_ended():
+            self._popen.send_signal(number)
+
     def check(self, timeout_s: float | None = None) -> None:
         """Wait for the end; raises ProgramError when the exit code is not 0."""
         if self.wait(timeout_s) != 0:

@@ -169,7 +169,7 @@ def _fill(
             "fingerprint": round(content.fingerprint_s, 3),
             "total": round(time.monotonic() - began, 3),
         },
-        **_facts_of(facts),
+        **facts_of(facts),
         **_facts_of_dump(dump),
     )
 
@@ -200,7 +200,8 @@ def _ending_on_error(
         raise
 
 
-def _facts_of(facts: SnapshotFacts) -> dict[str, Any]:
+def facts_of(facts: SnapshotFacts) -> dict[str, Any]:
+    """Return the manifest's fields that tell of the database at the snapshot."""
     return {
         "server_version_num": facts.server_version_num,
         "system_identifier": facts.system_identifier,

@@ -82,7 +82,7 @@ def client_environment(url: URL, role: str, run_id: str | None) -> dict[str, str
     return {**inherited, **libpq_environment(url), "PGAPPNAME": application_name(role, run_id)}
 
 
-class _Measured:
+class Measured:
     """Passes compressed chunks on and keeps their hash."""
 
     def __init__(self) -> None:
@@ -91,11 +91,13 @@ class _Measured:
         self.schema_bytes = 0
 
     def schema(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Count what belongs to the schema."""
         for chunk in chunks:
             self.schema_bytes += len(chunk)
             yield chunk
 
     def compressed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield one zstd stream of all chunks."""
         threads = min(os.cpu_count() or 1, _MAX_THREADS)
         parameters = zstandard.ZstdCompressionParameters.from_level(
             3, threads=threads, write_checksum=True, **COMPRESSION
@@ -112,7 +114,7 @@ class _Measured:
             yield piece
 
 
-def _output(program: RunningProgram) -> Iterator[bytes]:
+def program_output(program: RunningProgram) -> Iterator[bytes]:
     """Yield what the program prints; its end counts only with exit code 0, since a killed one ends too."""
     if program.stdout is None:
         raise ProgramError(program.argv, None, "no stdout pipe")
@@ -152,7 +154,7 @@ def stream_dump(
         ProgramError: pg_dump failed or was killed.
         StorageError: storage failed.
     """
-    measured = _Measured()
+    measured = Measured()
     environment = client_environment(url, "dump", run_id)
     with contextlib.ExitStack() as stack:
         schema, data = (
@@ -161,7 +163,7 @@ def stream_dump(
             )
             for part in _PARTS
         )
-        output = chain(measured.schema(_output(schema)), _output(data))
+        output = chain(measured.schema(program_output(schema)), program_output(data))
         chunks = counted(output, "dump", expected_bytes, progress)
         size = storage.put_stream(key, measured.compressed(chunks), expected_bytes=expected_bytes)
     return StoredDump(size, measured.uncompressed_bytes, measured.schema_bytes, measured.sha256.hexdigest())

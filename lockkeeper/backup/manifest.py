@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from lockkeeper.config import Target
 from lockkeeper.errors import BackupCorruptError, BackupError, BackupNotFoundError, StorageError
-from lockkeeper.models import BackupManifest, BackupState, utc_now
+from lockkeeper.models import BackupKind, BackupManifest, BackupState, utc_now
 from lockkeeper.storage import Storage, open_storage
 
 DUMP_NAME = "dump.zst"
@@ -61,6 +61,21 @@ def backups_prefix(target: str) -> str:
 def dump_key(target: str, backup_id: str) -> str:
     """Return the key of the compressed dump."""
     return f"{backups_prefix(target)}{backup_id}/{DUMP_NAME}"
+
+
+def backup_prefix(target: str, backup_id: str) -> str:
+    """Return the prefix of everything that belongs to one backup."""
+    return f"{backups_prefix(target)}{backup_id}/"
+
+
+def base_key(target: str, backup_id: str) -> str:
+    """Return the key of a physical backup's compressed files."""
+    return f"{backup_prefix(target, backup_id)}base.tar.zst"
+
+
+def segment_key(target: str, backup_id: str, segment: str) -> str:
+    """Return the key of one compressed segment of a physical backup's write-ahead log."""
+    return f"{backup_prefix(target, backup_id)}wal/{segment}.zst"
 
 
 def manifest_key(target: str, backup_id: str) -> str:
@@ -144,12 +159,12 @@ def _read_or_explain(storage: Storage, target: Target, backup_id: str) -> Backup
         )
 
 
-def latest_verified(target: Target) -> BackupManifest | None:
-    """Return the newest backup that has been verified, or None."""
+def latest_verified(target: Target, kind: BackupKind | None = None) -> BackupManifest | None:
+    """Return the newest backup (of that kind) that has been verified, or None."""
     storage = open_storage(target.storage)
     for backup_id in backup_ids(storage, target.name):
         manifest = _read_or_explain(storage, target, backup_id)
-        if manifest.state is BackupState.VERIFIED:
+        if manifest.state is BackupState.VERIFIED and kind in (None, manifest.kind):
             return manifest
     return None
 

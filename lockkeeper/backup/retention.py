@@ -1,7 +1,8 @@
 """Which backups may go: a pure decision, then its execution.
 
-A manifest stays for ever, as ``expired``. It is marked *before* its dump is deleted, so that no manifest
-ever promises a dump that is gone; a kill in between leaves a dump that the next run deletes.
+A manifest stays for ever, as ``expired``. It is marked *before* its content is deleted, so that no manifest
+ever promises what is gone; a kill in between leaves content that the next run deletes. Dumps and physical
+backups are counted each for themselves: neither kind ever expires the last verified one of the other.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from lockkeeper.backup.manifest import (
+    backup_prefix,
     backups_prefix,
-    dump_key,
     list_backups,
+    manifest_key,
     save_manifest,
     transition,
 )
 from lockkeeper.config import Target
-from lockkeeper.models import BackupManifest, BackupState, utc_now
-from lockkeeper.storage import open_storage
+from lockkeeper.models import BackupKind, BackupManifest, BackupState, utc_now
+from lockkeeper.storage import Storage, open_storage
 
 IN_USE_AGE = timedelta(days=1)
 """A backup that was started or uploaded less than this ago may still be worked on."""
@@ -50,28 +52,39 @@ def expirable(
 
 
 def expire_backups(target: Target) -> list[str]:
-    """Delete the dumps that the target's policies no longer keep; returns their ids, oldest first.
+    """Delete the content of backups that the target's policies no longer keep; returns ids, oldest first.
 
     May run twice and beside backups. A manifest that cannot be read is left for a human.
     """
     storage = open_storage(target.storage)
     policies = target.policies
     manifests = list_backups(target)
-    stored = {item.key for item in storage.list(backups_prefix(target.name))}
+    stored = [item.key for item in storage.list(backups_prefix(target.name))]
     for manifest in manifests:
-        key = dump_key(target.name, manifest.id)
-        if manifest.state is BackupState.EXPIRED and key in stored:
-            storage.delete(key)  # a run was killed between marking and deleting
+        if manifest.state is BackupState.EXPIRED:
+            _delete_content(storage, manifest, stored)  # a run was killed between marking and deleting
     gone = []
-    for manifest in expirable(
-        manifests, now=utc_now(), keep_count=policies.retention_count, keep_days=policies.retention_days
-    ):
+    for kind in BackupKind:
+        gone += expirable(
+            [manifest for manifest in manifests if manifest.kind is kind],
+            now=utc_now(),
+            keep_count=policies.retention_count,
+            keep_days=policies.retention_days,
+        )
+    for manifest in gone:
         dead = manifest
         if manifest.state is BackupState.STARTED:
             dead = transition(manifest, BackupState.FAILED, reason="the process that made it died")
         save_manifest(
             storage, transition(dead, BackupState.EXPIRED, reason=dead.reason or "retention policy")
         )
-        storage.delete(dump_key(target.name, manifest.id))
-        gone.append(manifest.id)
-    return gone
+        _delete_content(storage, manifest, stored)
+    return sorted(manifest.id for manifest in gone)
+
+
+def _delete_content(storage: Storage, manifest: BackupManifest, stored: Sequence[str]) -> None:
+    """Delete everything of a backup but its manifest."""
+    prefix = backup_prefix(manifest.target, manifest.id)
+    for key in stored:
+        if key.startswith(prefix) and key != manifest_key(manifest.target, manifest.id):
+            storage.delete(key)

@@ -60,7 +60,7 @@ def verify_backup(
         note_failure(storage, manifest, redact(str(error)))
         raise
     except LockkeeperError as error:
-        _note_unchecked(storage, manifest, error)
+        note_unchecked(storage, manifest, error)
         raise
     return manifest, verification
 
@@ -97,7 +97,8 @@ def mark_verified(
     return verified
 
 
-def _note_unchecked(storage: Storage, manifest: BackupManifest, error: LockkeeperError) -> None:
+def note_unchecked(storage: Storage, manifest: BackupManifest, error: LockkeeperError) -> None:
+    """Write down that a verification could not run; the state stays."""
     reason = f"the last verification could not run: {redact(str(error))}"
     with contextlib.suppress(StorageError):  # the error that is on its way up says more
         save_manifest(storage, transition(manifest, manifest.state, reason=reason))

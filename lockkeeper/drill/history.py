@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from lockkeeper.errors import StorageError
-from lockkeeper.models import DrillReport
+from lockkeeper.models import BackupKind, DrillReport
 from lockkeeper.storage import Storage
 
 SHOWN = 52
@@ -28,9 +28,10 @@ def read_drills(storage: Storage, target: str, *, newest: int = SHOWN) -> list[D
     return [_read(storage, key) for key in keys[-newest:]]
 
 
-def last_drill(storage: Storage, target: str) -> DrillReport | None:
-    """Return the newest drill, or None when there was none yet."""
-    return next(iter(read_drills(storage, target, newest=1)), None)
+def last_drill(storage: Storage, target: str, kind: BackupKind | None = None) -> DrillReport | None:
+    """Return the newest drill (of a backup of that kind), or None when there was none among the newest."""
+    drills = read_drills(storage, target, newest=SHOWN if kind else 1)
+    return next((drill for drill in reversed(drills) if kind in (None, drill.backup_kind)), None)
 
 
 def _read(storage: Storage, key: str) -> DrillReport:

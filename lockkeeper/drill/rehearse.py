@@ -13,7 +13,7 @@ from lockkeeper.backup.manifest import latest_verified
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.config import Target
 from lockkeeper.errors import RefusedError
-from lockkeeper.models import BackupManifest, DrillReport, utc_now
+from lockkeeper.models import BackupKind, BackupManifest, DrillReport, utc_now
 from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.storage import open_storage
 
@@ -43,11 +43,10 @@ def drill_backup(
         BackupCorruptError: the backup does not come back.
         LockkeeperError: as ``restored_copy``.
     """
-    manifest = latest_verified(target)
+    manifest = latest_verified(target, BackupKind.DUMP)
     if manifest is None:
         raise RefusedError(
-            f"Target {target.name} has no verified backup to restore. "
-            f"Make one: lockkeeper backup {target.name}"
+            f"Target {target.name} has no verified dump to restore. Make one: lockkeeper backup {target.name}"
         )
     began, started_at, tell = time.monotonic(), utc_now(), progress or silent
     storage = open_storage(target.storage)

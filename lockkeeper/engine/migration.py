@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from lockkeeper import alembic_project, backup
+from lockkeeper import alembic_project, backup, physical
 from lockkeeper.approval import find_answered
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine.later import LaterEngine
@@ -19,6 +19,7 @@ from lockkeeper.errors import (
 from lockkeeper.models import (
     Answered,
     Approval,
+    BackupKind,
     BackupManifest,
     BackupVerification,
     Check,
@@ -81,8 +82,13 @@ class Engine(LaterEngine):
     def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
         """Restore the backup from storage into a scratch database and compare.
 
-        The copy is dropped again, or when ``exclusive`` ends.
+        The copy is dropped again, or when ``exclusive`` ends. A physical backup is proven by a server on this
+        machine, of which nothing stays.
         """
+        if backup.load_manifest(self.target, backup_id).kind is BackupKind.PHYSICAL:
+            return physical.verify_physical_backup(
+                self.target, backup_id, run_id=self.run_id, progress=self.say("verify-backup")
+            )[1]
         _manifest, verification = backup.verify_backup(
             self.target,
             backup_id,
@@ -125,8 +131,7 @@ class Engine(LaterEngine):
     def monitored(self) -> Iterator[DatabaseMonitor]:
         """Watch the database for the length of the block, and keep the migration within its impact budget.
 
-        Alerts are delivered beside the run, which waits for them at the end of the block, as long as its
-        patience lasts: a second for everything that it tells.
+        Alerts are delivered beside the run, which waits for them a second at most, at the end of the block.
         """
         channels = open_channels(self.target, self.on_alert)
         self._monitor = DatabaseMonitor(
@@ -141,8 +146,7 @@ class Engine(LaterEngine):
             with writing(measured, "migration", monitor.problems), watching(monitor):
                 yield monitor
         finally:
-            with self.patience.waiting() as left_s:
-                monitor.problems += channels.close(left_s)
+            monitor.problems += channels.close()
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[RevisionTiming]:
         """Apply the plan, one revision at a time, with the target's lock and statement time-outs.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from lockkeeper import backup, recovery
+from lockkeeper import backup, physical, recovery
 from lockkeeper.drill import drill_backup, last_drill, write_drill
 from lockkeeper.engine.standby import StandbyEngine
 from lockkeeper.errors import RefusedError, StorageError
-from lockkeeper.models import BackupManifest, BackupState, DrillReport, RestoreReport
+from lockkeeper.models import BackupKind, BackupManifest, BackupState, DrillReport, RestoreReport
 from lockkeeper.recovery.standby import let_go_of_earlier
 from lockkeeper.signals import uninterrupted
 from lockkeeper.storage import open_storage
@@ -19,7 +19,11 @@ class OperationEngine(StandbyEngine):
     """The real ``OperationSteps``, but for the proof of a backup, which migrations need too."""
 
     def back_up(self) -> BackupManifest:
-        """Dump the database to storage, whatever revision it is at."""
+        """Back the database up, whatever revision it is at, in the way that the target's policy names."""
+        if self.target.policies.backup_kind == "physical":
+            return physical.create_physical_backup(
+                self.target, run_id=self.run_id, progress=self.say("backup")
+            )
         return backup.create_backup(self.target, run_id=self.run_id, progress=self.say("backup"))
 
     def expire_backups(self) -> list[str]:
@@ -43,9 +47,14 @@ class OperationEngine(StandbyEngine):
             RefusedError: there is no verified backup.
             BackupCorruptError: it does not come back.
         """
-        drill = drill_backup(
-            self.target, run_id=self.run_id, captures=self.captures(), progress=self.say("drill")
-        )
+        if self.target.policies.backup_kind == "physical":
+            drill = physical.drill_physical_backup(
+                self.target, run_id=self.run_id, progress=self.say("drill")
+            )
+        else:
+            drill = drill_backup(
+                self.target, run_id=self.run_id, captures=self.captures(), progress=self.say("drill")
+            )
         write_drill(open_storage(self.target.storage), drill)
         return drill
 
@@ -61,6 +70,14 @@ class OperationEngine(StandbyEngine):
         Raises:
             RefusedError: there were writes since the backup; nothing was changed.
         """
+        if manifest.kind is BackupKind.PHYSICAL:
+            return physical.restore_physical_backup(
+                self.target,
+                manifest.id,
+                run_id=self.run_id,
+                switch=accept_loss,
+                progress=self.say("restore"),
+            )
         with contextlib.ExitStack() as shield:
 
             def before_swap(scene: recovery.FencedScene) -> None:

@@ -80,6 +80,34 @@ def _works_in(folder: Path) -> bool:
     return any(_working_dir(pid) == folder.resolve() for pid in pids)
 
 
+def reachable_bin_dir(bin_dir: Path, user: str | None) -> Path:
+    """Return a folder of the same programs that ``user`` (None: this one) can run; copies them if need be.
+
+    May run twice and in several processes at once.
+    """
+    if user is None or reachable(bin_dir / "postgres", user):
+        return bin_dir
+    install = bin_dir.parent
+    name = f"lockkeeper-programs-{install.name}-{int(install.stat().st_mtime)}"
+    copy = Path("/var/tmp") / name  # noqa: S108
+    package = Path(install.parent.name)
+    if not copy.exists():
+        partial = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+        shutil.copytree(install, partial / package / install.name, symlinks=True)
+        # Found by a path relative to the programs.
+        libraries = install.parent.with_name(f"{package}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, partial / libraries.name, symlinks=True)
+        partial.chmod(0o755)
+        try:
+            partial.rename(copy)
+        except OSError:  # another process was faster
+            shutil.rmtree(partial, ignore_errors=True)
+    if copy.is_symlink() or copy.stat().st_uid != os.geteuid():
+        raise ConfigurationError(f"{copy} belongs to somebody else: look at it and remove it.")
+    return copy / package / install.name / "bin"
+
+
 class EmbeddedPostgres:
     """One server in ``data_dir``: ``start`` makes it if need be, ``stop`` ends it, ``destroy`` removes it.
 
@@ -109,31 +137,8 @@ class EmbeddedPostgres:
         self.settings = dict(settings or {})
         self.process: daemons.ProcessIdentity | None = None
         self.user = server_user()
-        self.bin_dir = self._reachable_bin_dir(folders[major])
+        self.bin_dir = reachable_bin_dir(folders[major], self.user)
         register_secret(self.password)
-
-    def _reachable_bin_dir(self, bin_dir: Path) -> Path:
-        if self.user is None or reachable(bin_dir / "postgres", self.user):
-            return bin_dir
-        install = bin_dir.parent
-        copy = Path("/var/tmp") / f"lockkeeper-programs-{self.major}-{int(install.stat().st_mtime)}"  # noqa: S108
-        package = Path(install.parent.name)
-        if not copy.exists():
-            partial = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
-            shutil.copytree(install, partial / package / install.name, symlinks=True)
-            libraries = install.parent.with_name(
-                f"{package}.libs"
-            )  # found by a path relative to the programs
-            if libraries.is_dir():
-                shutil.copytree(libraries, partial / libraries.name, symlinks=True)
-            partial.chmod(0o755)
-            try:
-                partial.rename(copy)
-            except OSError:  # another process was faster
-                shutil.rmtree(partial, ignore_errors=True)
-        if copy.is_symlink() or copy.stat().st_uid != os.geteuid():
-            raise ConfigurationError(f"{copy} belongs to somebody else: look at it and remove it.")
-        return copy / package / install.name / "bin"
 
     def url(self, database: str = "postgres") -> URL:
         """Return the superuser's URL of ``database`` on this server."""

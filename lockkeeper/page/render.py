@@ -64,7 +64,7 @@ class Duel(NamedTuple):
 def html_report(report: RunReport) -> str:
     """Return the page: one file, with nothing in it that a browser would fetch."""
     tone = _TONES.get(report.outcome, WAITING)
-    return template("run").render(
+    return _template().render(
         report=report,
         title=headline(report),
         tone=tone,
@@ -86,14 +86,13 @@ def html_report(report: RunReport) -> str:
     )
 
 
-@lru_cache(maxsize=8)
-def template(name: str) -> jinja2.Template:
-    """Return a page's template; every text in it is escaped, redacted and without control characters."""
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lockkeeper.page", "."), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized,
     )  # fmt: skip
-    return environment.get_template(f"{name}.html.jinja")
+    return environment.get_template("run.html.jinja")
 
 
 def _finalized(value: object) -> object:

@@ -64,7 +64,8 @@ def client_programs_in(folder: Path) -> ClientPrograms | None:
     return ClientPrograms(dump, restore, dumpall, psql, version)
 
 
-def _folders() -> list[Path]:
+def program_folders() -> list[Path]:
+    """Return the folders in which PostgreSQL's programs may be, the wheel's and Debian's first."""
     found = list(available_bin_dirs().values())
     for base, pattern in _SYSTEM_FOLDERS:
         found += sorted(Path(base).glob(pattern))
@@ -85,7 +86,7 @@ def find_client_programs(server_version_num: int, bin_dir: Path | None = None) -
         ConfigurationError: there are none; the message says what to install.
     """
     server_major = server_version_num // 10000
-    folders = [bin_dir] if bin_dir else _folders()
+    folders = [bin_dir] if bin_dir else program_folders()
     installed = [programs for folder in folders if (programs := client_programs_in(folder))]
     fitting = [programs for programs in installed if fits(programs.major, server_major)]
     if fitting:

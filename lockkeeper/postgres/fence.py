@@ -20,7 +20,6 @@ from lockkeeper.postgres.connection import Connection, execute, fetch_all, named
 from lockkeeper.postgres.databases import (
     FENCED,
     QUARANTINE,
-    READ_ONLY,
     Note,
     prepared_transactions,
     rename,
@@ -34,7 +33,7 @@ _OBJECT_IN_USE = "55006"
 
 
 @contextlib.contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
+def _transaction(connection: Connection) -> Iterator[None]:
     """Run the block as one transaction of an autocommit connection."""
     execute(connection, "BEGIN")
     try:
@@ -85,7 +84,7 @@ def fence(
         DatabaseError: not permitted, prepared transactions, or sessions that do not end; no fence stays.
     """
     refuse_prepared_transactions(connection, database)
-    former = _comment_below(connection, database)
+    former = read_properties(connection, database).comment
     note = Note(
         lockkeeper=FENCED,
         database=database,
@@ -95,7 +94,7 @@ def fence(
         former_comment=former,
     )
     began = time.monotonic()
-    with transaction(connection):
+    with _transaction(connection):
         set_comment(connection, database, note.model_dump_json())
         _allow_connections(connection, database, False)
     try:
@@ -107,22 +106,12 @@ def fence(
     return began
 
 
-def _comment_below(connection: Connection, database: str) -> str | None:
-    """Return the comment that is to come back: the user's, or that which says who may only read."""
-    read_only = {
-        name: comment
-        for name, _, comment, _ in fetch_all(connection, named_query("noted_databases"))
-        if (note := Note.parse(comment)) and note.lockkeeper == READ_ONLY
-    }
-    return read_only.get(database, read_properties(connection, database).comment)
-
-
 def unfence(connection: Connection, database: str) -> bool:
     """Lift Lockkeeper's fence; returns False when there is none (somebody else's is left alone)."""
     note = find_fenced(connection).get(database)
     if note is None:
         return False
-    with transaction(connection):
+    with _transaction(connection):
         set_comment(connection, database, note.former_comment)
         _allow_connections(connection, database, True)
     return True
@@ -160,7 +149,7 @@ def swap(
         terminate_sessions(connection, database)
         terminate_sessions(connection, copy)
         try:
-            with transaction(connection):
+            with _transaction(connection):
                 rename(connection, database, quarantine)
                 rename(connection, copy, database)
                 set_comment(connection, quarantine, note.model_dump_json())
@@ -175,6 +164,6 @@ def swap(
 def take_name(connection: Connection, *, database: str, copy: str, comment: str | None) -> None:
     """Give ``copy`` the name of a database that does not exist (any more)."""
     terminate_sessions(connection, copy)
-    with transaction(connection):
+    with _transaction(connection):
         rename(connection, copy, database)
         set_comment(connection, database, comment)

@@ -74,7 +74,7 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied_with_their_libra
     server = EmbeddedPostgres(tmp_path / "data")
     server.user = "nobody"
     monkeypatch.setattr(postgres_server, "reachable", lambda *_: False)
-    programs = server._reachable_bin_dir(postgres_server.available_bin_dirs()[16])
+    programs = postgres_server.reachable_bin_dir(postgres_server.available_bin_dirs()[16], server.user)
     assert programs.is_relative_to("/var/tmp")
     told = subprocess.run([str(programs / "initdb"), "--version"], capture_output=True, text=True, check=True)
     assert "(PostgreSQL) 16" in told.stdout

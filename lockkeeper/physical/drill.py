@@ -1,0 +1,57 @@
+"""A recovery from a physical backup, practised and timed: fetched, recovered, compared, removed again."""
+
+from __future__ import annotations
+
+import time
+
+from lockkeeper.backup.manifest import latest_verified
+from lockkeeper.backup.progress import ProgressCallback, silent
+from lockkeeper.config import Target
+from lockkeeper.errors import RefusedError
+from lockkeeper.models import BackupKind, DrillReport, utc_now
+from lockkeeper.physical.instance import instance_of, scratch_folder
+from lockkeeper.physical.verify import compared
+from lockkeeper.storage import open_storage
+
+START_S = 2.0
+"""What shutting the server down and starting it on its address take."""
+
+
+def drill_physical_backup(
+    target: Target, *, run_id: str, progress: ProgressCallback | None = None
+) -> DrillReport:
+    """Bring the newest verified physical backup back on this machine, compare it, time it, remove it.
+
+    Raises:
+        RefusedError: there is no verified physical backup, no room or no programs.
+        BackupCorruptError: the backup does not come back.
+    """
+    manifest = latest_verified(target, BackupKind.PHYSICAL)
+    if manifest is None:
+        raise RefusedError(
+            f"Target {target.name} has no verified physical backup. "
+            f"Make one: lockkeeper backup {target.name} --kind physical"
+        )
+    started_at, storage = utc_now(), open_storage(target.storage)
+    began = time.monotonic()
+    with scratch_folder(target, manifest) as folder:
+        instance = instance_of(target, manifest, folder)
+        with compared(target, storage, instance, run_id, progress or silent) as found:
+            ready_s = time.monotonic() - began
+    tables = manifest.data_fingerprint.tables if manifest.data_fingerprint else {}
+    return DrillReport(
+        run_id=run_id,
+        target=target.name,
+        backup_id=manifest.id,
+        backup_kind=BackupKind.PHYSICAL,
+        backup_made_at=manifest.created_at,
+        started_at=started_at,
+        database_bytes=manifest.database_bytes or 0,
+        rows=sum(table.rows for table in tables.values()),
+        restore_s=round(found.restore_s, 3),
+        compare_s=round(found.compare_s, 3),
+        analyze_s=0.0,
+        predicted_recovery_s=round(ready_s + START_S, 3),
+        loss_window_s=round((started_at - manifest.created_at).total_seconds(), 1),
+        objective_s=target.policies.recovery_objective_s,
+    )
