@@ -155,11 +155,12 @@ class Policies(_Settings):
             "recovery loses nothing; 'off' never does."
         ),
     )
-    without_capture: Literal["accept", "refuse"] = Field(
+    without_capture: Literal["accept", "fence", "refuse"] = Field(
         default="accept",
         description=(
             "Where nothing can be captured: 'accept' goes on, and restores by itself only when nothing was "
-            "written since the backup; 'refuse' does not start."
+            "written since the backup; 'fence' lets applications only read from the backup on until the run "
+            "has ended, so that nothing can be lost; 'refuse' does not start."
         ),
     )
     bake_time_s: float = Field(
@@ -201,6 +202,11 @@ class Policies(_Settings):
         default=60, gt=0, description="Preflight refuses while a transaction is older than this."
     )
     monitor_interval_s: float = Field(default=0.5, gt=0, description="Pause between two samples.")
+    history_days: float = Field(
+        default=90,
+        ge=0,
+        description="How long the numbers of scheduled looks are kept; 0: not at all.",
+    )
     impact_block_s: float = Field(
         default=5.0,
         ge=0,

@@ -1,12 +1,13 @@
-"""Tells Slack, without failing a run and without holding it up for more than a second.
+"""Tells Slack, without failing a run and without holding it up for more than a second in all.
 
 A message is sent from a thread of its own. What Slack surely did not take (refused connection, 429, 5xx)
-is tried again with backoff while the run goes on to its end; a request that was sent and not answered is
-not repeated, since it may have been delivered.
+is tried again with backoff, not before the time that a Retry-After asks for, while the run goes on to its
+end; a request that was sent and not answered is not repeated, since it may have been delivered.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -14,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
@@ -23,7 +24,7 @@ from lockkeeper.notices import SlackNotice
 from lockkeeper.redaction import redact, register_secret
 
 PATIENCE_S = 1.0
-"""How long a run waits for Slack."""
+"""How long a run waits for Slack and webhooks, for all its messages and alerts together."""
 BUDGET_S = 15.0
 """How long a message is tried in the background: less than the 30 s that a cancelled flow is given."""
 REQUEST_TIMEOUT_S = 5.0
@@ -37,13 +38,36 @@ class Answer(NamedTuple):
     delivered: bool
     problem: str = ""
     again: bool = False
+    not_before_s: float = 0.0
 
 
-def answer_of_status(status: int, body: str) -> Answer:
-    """Judge an HTTP status of a webhook."""
+class Patience:
+    """The time that one run may still wait; what is spent is gone. For one thread at a time."""
+
+    def __init__(self, total_s: float = PATIENCE_S) -> None:
+        self.left_s = total_s
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[float]:
+        """Yield how long the block may wait; what it took is spent, whatever came of it."""
+        started = time.monotonic()
+        try:
+            yield self.left_s
+        finally:
+            self.left_s = max(0.0, self.left_s - (time.monotonic() - started))
+
+
+def answer_of_status(status: int, body: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Judge an HTTP status of a webhook; a Retry-After that names a date is not understood."""
     if 200 <= status < 300:
         return Answer(True)
-    return Answer(False, redact(f"status {status}: {body[:200]}"), again=status == 429 or status >= 500)
+    asked = {name.lower(): value for name, value in (headers or {}).items()}.get("retry-after", "")
+    return Answer(
+        False,
+        redact(f"status {status}: {body[:200]}"),
+        again=status == 429 or status >= 500,
+        not_before_s=float(asked) if asked.isdigit() else 0.0,
+    )
 
 
 def answer_of_error(error: OSError) -> Answer:
@@ -67,7 +91,8 @@ def post_json(url: SecretStr) -> Callable[[Mapping[str, Any]], Answer]:
                 return answer_of_status(response.status, response.read(200).decode(errors="replace"))
         except urllib.error.HTTPError as error:
             with error:
-                return answer_of_status(error.code, error.read(200).decode(errors="replace"))
+                body = error.read(200).decode(errors="replace")
+                return answer_of_status(error.code, body, dict(error.headers))
         except (OSError, ValueError) as error:
             return answer_of_error(error if isinstance(error, OSError) else OSError(str(error)))
 
@@ -86,7 +111,7 @@ def try_until(attempt: Callable[[], Answer], deadline: float) -> Answer:
     while True:
         answer = attempt()
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (jitter, not a secret)
+        wait_s = max(answer.not_before_s, pause_s * random.uniform(0.5, 1))  # noqa: S311 (jitter)
         if not answer.again or time.monotonic() + wait_s > deadline:
             return answer
         time.sleep(wait_s)
@@ -99,7 +124,7 @@ class Delivery(threading.Thread):
         super().__init__(name="lockkeeper-slack", daemon=False)
         self._post = post
         self._notice = notice
-        self.answer = Answer(False, f"no answer within {PATIENCE_S:g} s")
+        self.answer = Answer(False, "no answer yet")
 
     def run(self) -> None:
         """Send until delivered, refused for good, or out of time."""
@@ -113,11 +138,14 @@ class Delivery(threading.Thread):
             logger.warning("The Slack message was not delivered: %s", self.answer.problem)
 
 
-def deliver(post: Callable[[SlackNotice], Answer], notice: SlackNotice) -> str | None:
-    """Send a notice; returns a warning when it has not arrived within ``PATIENCE_S``."""
+def deliver(
+    post: Callable[[SlackNotice], Answer], notice: SlackNotice, patience: Patience | None = None
+) -> str | None:
+    """Send a notice; returns a warning when it has not arrived while ``patience`` lasts."""
     delivery = Delivery(post, notice)
     delivery.start()
-    delivery.join(PATIENCE_S)
+    with (patience or Patience()).waiting() as left_s:
+        delivery.join(left_s)
     if delivery.answer.delivered:
         return None
     return f"Slack has not taken the message yet ({delivery.answer.problem})."

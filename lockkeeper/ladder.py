@@ -46,6 +46,7 @@ class LadderFacts:
         policy: the target's recovery policy.
         warm: a verified copy stands by, and every write since the backup's snapshot is replayed into it.
         captured: every write since the backup's snapshot is kept, to be replayed into a restored backup.
+        fenced: applications may only read since the backup's snapshot.
         estimates_s: how long a rung is predicted to take until it is verified, where that is known.
     """
 
@@ -53,6 +54,7 @@ class LadderFacts:
     policy: Literal["lossless", "accept-loss", "manual"]
     warm: bool = False
     captured: bool = False
+    fenced: bool = False
     estimates_s: Mapping[Rung, float] = field(default_factory=dict)
 
 
@@ -89,7 +91,7 @@ def _is_faster(rung: Rung, than: Rung, facts: LadderFacts) -> bool:
 
 
 def _loses(rung: Rung, facts: LadderFacts) -> str:
-    if rung is not Rung.RESTORE:
+    if rung is not Rung.RESTORE or facts.fenced:
         return NOTHING
     return SINCE_THE_BACKUP if facts.policy == "accept-loss" else NOTHING_OR_NOT_DONE
 

@@ -125,7 +125,13 @@ def _check_server(facts: Facts) -> list[Check]:
     if facts["is_standby"]:
         return [failed("server", "it is a standby in recovery; give the URL of the primary")]
     if facts["read_only"]:
-        return [failed("server", "default_transaction_read_only is on for this role or database")]
+        return [
+            failed(
+                "server",
+                "default_transaction_read_only is on for this role or database: RESET it, or, if a migration "
+                "has left it so, see `lockkeeper status`",
+            )
+        ]
     if major < OLDEST_SERVER:
         return [failed("server", f"PostgreSQL {major} is older than {OLDEST_SERVER}")]
     if major > NEWEST_SERVER:

@@ -8,6 +8,7 @@ an error with backticks cannot break the page.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -50,6 +51,8 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LINK = re.compile(r"https?://[^\s<>()\[\]\"|`\\]+")
 PARKED_SHOWN = 20
+WIDEST_CELL, WIDEST_LINE = 40, 72
+"""Characters; Prefect's pages break neither cells nor blocks, and have 726 of 1,280 pixels for them."""
 Rows = Sequence[Sequence[str]]
 
 
@@ -196,14 +199,13 @@ def markdown_report(report: RunReport) -> str:
     if link := safe_link(report.link):
         parts.append(f"[Open the run]({link})")
     if report.error:
-        parts += ["## What went wrong", _fenced(report.error)]
+        parts += ["## What went wrong", _fenced(_broken(plain(report.error)))]
     if report.next_command:
         parts += ["## What to do next", _fenced(report.next_command, "sh")]
     parts.append(_table(("", ""), [(name, _code(value)) for name, value in facts(report)]))
     parts += _markdown_recovery(report)
     if report.steps:
-        rows = [tuple(map(_escape, row)) for row in step_rows(report)]
-        parts += ["## Steps", _table(("Step", "State", "Duration", "Detail"), rows)]
+        parts += ["## Steps", *_narrow_table(("Step", "State", "Duration", "Detail"), step_rows(report))]
     if revisions := revision_rows(report):
         header = ("Revision", "Message", "Duration", "Attempts", "Lock time-outs")
         parts += [
@@ -222,8 +224,7 @@ def markdown_report(report: RunReport) -> str:
 def _markdown_recovery(report: RunReport) -> list[str]:
     parts = []
     if report.recovery:
-        rows = [tuple(map(_escape, row)) for row in recovery_rows(report)]
-        parts += ["## Recovery", _table(("Rung", "Enough", "Duration", "Why"), rows)]
+        parts += ["## Recovery", *_narrow_table(("Rung", "Enough", "Duration", "Why"), recovery_rows(report))]
     if lines := restore_facts(report):
         parts += ["## Restore", _bullets(lines)]
     return parts
@@ -240,11 +241,11 @@ def _markdown_checks(report: RunReport) -> list[str]:
     if summary := check_summary(report):
         return ["## Checks", summary]
     rows = [
-        (_escape(check.name), check.state.value, _escape(check.message))
+        (check.name, check.state.value, check.message)
         for check in report.checks
         if check.state is not CheckState.OK
     ]
-    return ["## Checks that were not OK", _table(("Check", "State", "Message"), rows)] if rows else []
+    return ["## Checks that were not OK", *_narrow_table(("Check", "State", "Message"), rows)] if rows else []
 
 
 def _escape(text: str) -> str:
@@ -275,6 +276,21 @@ def _fenced(text: str, language: str = "text") -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _narrow_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table that Prefect's pages have room for: its last column goes below it where it is long."""
+    shown, told = [], []
+    for *cells, last in rows:
+        if len(last) > WIDEST_CELL:
+            told.append(f"{cells[0]}: {last}")
+        shown.append([*map(_escape, cells), _escape(last) if len(last) <= WIDEST_CELL else "see below"])
+    return [_table(header, shown), *[_bullets(told)] * bool(told)]
+
+
+def _broken(text: str) -> str:
+    """Break long lines, for a block whose lines are never broken when it is shown."""
+    return "\n".join("\n".join(textwrap.wrap(line, WIDEST_LINE) or [""]) for line in text.splitlines())
 
 
 def _bullets(lines: Iterable[str]) -> str:

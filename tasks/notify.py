@@ -27,8 +27,9 @@ def notify(report: RunReport) -> str | None:
     log = get_run_logger()
     failed = report.outcome is None or report.outcome.exit_code != 0
     (log.error if failed else log.info)("%s. %s", headline(report), report.error or "")
-    url = engine_of(report.target, report.run_id).target.slack_webhook_url
-    return None if url is None else deliver(post_to_slack(url), slack_notice(report))
+    engine = engine_of(report.target, report.run_id)
+    url = engine.target.slack_webhook_url
+    return None if url is None else deliver(post_to_slack(url), slack_notice(report), engine.patience)
 
 
 def post_to_slack(url: SecretStr) -> Callable[[SlackNotice], Answer]:
@@ -42,6 +43,6 @@ def post_to_slack(url: SecretStr) -> Callable[[SlackNotice], Answer]:
             response = client.send(text=notice.text, blocks=notice.blocks)
         except OSError as error:
             return answer_of_error(error)
-        return answer_of_status(response.status_code, str(response.body))
+        return answer_of_status(response.status_code, str(response.body), response.headers)
 
     return post

@@ -97,6 +97,7 @@ def drop_empty_version_table(url: URL, quoted_name: str, *, lock_timeout_ms: int
     """
     name = sql.SQL(quoted_name)
     with connect(url, "version-table", autocommit=False, lock_timeout_ms=lock_timeout_ms) as connection:
+        execute(connection, "SET TRANSACTION READ WRITE")  # a write fence may stand
         if fetch_value(connection, "SELECT pg_catalog.to_regclass(%s)", (quoted_name,)) is None:
             return
         execute(connection, sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))

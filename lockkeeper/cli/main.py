@@ -21,6 +21,7 @@ from lockkeeper.cli import (
     backups,
     drill,
     lint,
+    metrics,
     migrations,
     pages,
     recoveries,
@@ -29,6 +30,7 @@ from lockkeeper.cli import (
     status,
     targets,
     test,
+    trend,
     watch,
 )
 from lockkeeper.cli.output import Result, Session, configure_logging
@@ -64,7 +66,8 @@ app.add_typer(targets.app, name="target")
 app.add_typer(rename.app, name="rename")
 app.add_typer(alerts.app, name="alert")
 for _command in (
-    migrations.migrate, migrations.plan, lint.lint, status.status, watch.watch, pages.report,
+    migrations.migrate, migrations.plan, lint.lint, status.status, watch.watch, trend.trend,
+    pages.report, metrics.metrics,
     approvals.approve, approvals.reject, approvals.abort,
     backups.backup, backups.backups, backups.restore, drill.drill, rename.tune,
     recoveries.recover, recoveries.undo, recoveries.clean, stack.up, stack.down,

@@ -48,8 +48,13 @@ def report(
     if not reports:
         raise ConfigurationError(f"Target {chosen.name!r} has no run yet in {storage.describe()}.")
     path = output or Path(f"{reports[0].run_id}.html")
+    write_page(path, html_report(reports[0]))
+    return Result(data={"run_id": reports[0].run_id, "file": str(path)}, text=str(path))
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page; raises ConfigurationError when it cannot be."""
     try:
-        path.write_text(html_report(reports[0]), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"The report cannot be written to {path}: {error.strerror}.") from error
-    return Result(data={"run_id": reports[0].run_id, "file": str(path)}, text=str(path))

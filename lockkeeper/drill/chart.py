@@ -1,6 +1,6 @@
 """The trend of the drills as a picture: an SVG in a data URI, which Markdown shows where raw SVG is stripped.
 
-Pure: the same drills always give the same picture.
+Pure: the same drills always give the same picture. A drill beyond the objective is a square, not only red.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def _polyline(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _dot(point: tuple[float, float], drill: DrillReport) -> str:
-    colour = _GOOD if drill.within_objective else _BAD
-    title = f"{drill.started_at:%Y-%m-%d}: {format_duration(drill.predicted_recovery_s)}"
-    return f'<circle cx="{point[0]}" cy="{point[1]}" r="4" fill="{colour}"><title>{title}</title></circle>'
+    (x, y), title = point, f"{drill.started_at:%Y-%m-%d}: {format_duration(drill.predicted_recovery_s)}"
+    if drill.within_objective:
+        return f'<circle cx="{x}" cy="{y}" r="4" fill="{_GOOD}"><title>{title}</title></circle>'
+    corner = f'x="{round(x - 5, 1)}" y="{round(y - 5, 1)}"'
+    return f'<rect {corner} width="10" height="10" fill="{_BAD}"><title>{title}</title></rect>'

@@ -16,10 +16,11 @@ def markdown_trend(drills: Sequence[DrillReport]) -> str:
     parts = [
         f"# Backup drills of {newest.target}",
         f"A recovery from storage would take {format_duration(newest.predicted_recovery_s)}, {verdict} "
-        f"the objective of {format_duration(newest.objective_s)}. {loss_sentence(newest)}",
+        f"the objective of {format_duration(newest.objective_s)}. {loss_sentence(newest)} The last drill "
+        f"restored backup `{newest.backup_id}`.",
         f"![Predicted recovery time of the last drills]({data_uri(trend_chart(drills))})",
-        "| Drill | Backup | Size | Restore | Compare | Analyze | Predicted | Loss window |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| Drill | Size | Restore | Compare | Analyze | Predicted | Loss |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows = [_row(one) for one in reversed(drills)]
     return "\n\n".join(parts[:3]) + "\n\n" + "\n".join([*parts[3:], *rows]) + "\n"
@@ -37,7 +38,7 @@ def loss_sentence(drill: DrillReport) -> str:
 
 def _row(drill: DrillReport) -> str:
     cells = (
-        f"{drill.started_at:%Y-%m-%d %H:%M}", drill.backup_id, format_size(drill.database_bytes),
+        f"{drill.started_at:%Y-%m-%d %H:%M}", format_size(drill.database_bytes),
         *map(format_duration, (drill.restore_s, drill.compare_s, drill.analyze_s)),
         format_duration(drill.predicted_recovery_s),
         "none" if drill.loss_window_s == 0 else format_duration(drill.loss_window_s),

@@ -131,7 +131,8 @@ class Engine(LaterEngine):
     def monitored(self) -> Iterator[DatabaseMonitor]:
         """Watch the database for the length of the block, and keep the migration within its impact budget.
 
-        Alerts are delivered beside the run, which waits for them a second at most, at the end of the block.
+        Alerts are delivered beside the run, which waits for them at the end of the block, as long as its
+        patience lasts: a second for everything that it tells.
         """
         channels = open_channels(self.target, self.on_alert)
         self._monitor = DatabaseMonitor(
@@ -146,7 +147,8 @@ class Engine(LaterEngine):
             with writing(measured, "migration", monitor.problems), watching(monitor):
                 yield monitor
         finally:
-            monitor.problems += channels.close()
+            with self.patience.waiting() as left_s:
+                monitor.problems += channels.close(left_s)
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[RevisionTiming]:
         """Apply the plan, one revision at a time, with the target's lock and statement time-outs.

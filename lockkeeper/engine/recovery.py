@@ -44,6 +44,7 @@ class RecoveryEngine(StandbyEngine):
             policy=self.target.policies.recovery,
             warm=standby is not None and standby.is_warm,
             captured=standby is not None and standby.is_complete,
+            fenced=self._write_fence is not None,
             estimates_s=self._estimates(backup),
         )
 
@@ -184,7 +185,9 @@ class RecoveryEngine(StandbyEngine):
         command = f"lockkeeper restore {self.target.name} {backup.id} --accept-loss"
 
         def prove_lossless(scene: recovery.FencedScene) -> None:
-            findings = recovery.written_since(scene, backup, own_writes(applied, complete))
+            findings = recovery.written_since(
+                scene, backup, own_writes(applied, complete), fenced=self._write_fence is not None
+            )
             if findings:
                 what = "Restoring would lose what was written since the backup: " + "; ".join(findings[:10])
                 raise NeedsHumanError(what, command)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from lockkeeper import alembic_project, recovery
 from lockkeeper.config import Target
-from lockkeeper.delivery import deliver, post_to_webhook
+from lockkeeper.delivery import Patience, deliver, post_to_webhook
 from lockkeeper.errors import DatabaseError, LockkeeperError
 from lockkeeper.journal import page_key, write_page, write_report
 from lockkeeper.models import RunReport
@@ -38,6 +38,7 @@ class EngineRun:
         self._monitor: DatabaseMonitor | None = None
         self.on_alert: Callable[[Alert], None] | None = None
         self.link: str | None = None
+        self.patience = Patience()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -48,6 +49,8 @@ class EngineRun:
             self._lock = lock
             try:
                 end_leftover_sessions(maintenance, database, self.run_id)
+                if note := recovery.lift_write_fence(self.target):
+                    self._progress("leftovers", f"let applications write again, whom {note.run_id} had kept")
                 for name in recovery.drop_scratch_databases(self.target):
                     self._progress("leftovers", f"dropped {name}, which an earlier run left behind")
                 yield
@@ -81,7 +84,9 @@ class EngineRun:
     def notify(self, report: RunReport) -> str | None:
         """Send one message to the target's Slack webhook, if it has one; returns a warning."""
         url = self.target.slack_webhook_url
-        return None if url is None else deliver(post_to_webhook(url), slack_notice(report))
+        if url is None:
+            return None
+        return deliver(post_to_webhook(url), slack_notice(report), self.patience)
 
     def _on_revision(self, event: alembic_project.MigrationEvent) -> None:
         """Pass progress on; stop before the next revision when the lock's session is gone."""

@@ -11,6 +11,7 @@ from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine.run import EngineRun
 from lockkeeper.errors import DatabaseError, LockkeeperError
 from lockkeeper.models import BackupManifest, Outcome, WarmCopy, utc_now
+from lockkeeper.postgres.read_only import WRITE_AGAIN
 from lockkeeper.recovery.capture import (
     adopt_tables_statements,
     own_session_statements,
@@ -25,6 +26,8 @@ from lockkeeper.recovery.standby import (
     Standby,
     let_go_of_earlier,
 )
+from lockkeeper.recovery.write_fence import WriteFence
+from lockkeeper.text_units import format_duration
 
 RUN_LIMIT = timedelta(hours=24)
 """How long a capture goes on for a run that was killed; each revision may take its own limit beside it."""
@@ -36,6 +39,7 @@ class StandbyEngine(EngineRun):
     """Holds the way back of this run: ``standby`` is None while, or where, nothing is captured."""
 
     standby: Standby | None = None
+    _write_fence: WriteFence | None = None
     _provided: Provided | None = None
 
     def provided(self) -> Provided:
@@ -53,8 +57,12 @@ class StandbyEngine(EngineRun):
     ) -> BackupManifest:
         """Start the capture and make the backup at its first moment; without a capture just the backup.
 
+        By policy applications may only read from then on, where nothing can be captured.
+
         What earlier runs keep of theirs is let go of: only one way back can be kept for one database.
         """
+        if self.provided().provision is Provision.FENCE:
+            self._write_fence = WriteFence(self.target, self.run_id)
         if not self.captures():
             return dump(None)
         for told in let_go_of_earlier(self.target, self.run_id):
@@ -94,9 +102,12 @@ class StandbyEngine(EngineRun):
         return WarmCopy(rehearsal_database=rehearsal, warm=True, message=message)
 
     def marks(self) -> OwnMarks | None:
-        """Return how the migration marks what it writes: that must not be replayed into the copy."""
+        """Return what a migration's sessions run first: a mark that keeps their writes from being replayed.
+
+        Under a write fence they let themselves write.
+        """
         if self.standby is None:
-            return None
+            return OwnMarks(((WRITE_AGAIN,),)) if self._write_fence else None
         record = self.standby.capture.record
         sessions = tuple(tuple(own_session_statements(record, number)) for number in range(SESSIONS_AT_ONCE))
         return OwnMarks(
@@ -110,12 +121,29 @@ class StandbyEngine(EngineRun):
 
         An outcome of None means that the run ended before anything was changed.
         """
+        told = self._settle_write_fence(outcome)
         if self.standby is None:
-            return []
+            return told
         try:
-            return self._settle(self.standby, outcome, backup_id)
+            return told + self._settle(self.standby, outcome, backup_id)
         except LockkeeperError as error:
-            return [f"The way back of this run could not be settled: {error}"]
+            return [*told, f"The way back of this run could not be settled: {error}"]
+
+    def _settle_write_fence(self, outcome: Outcome | None) -> list[str]:
+        fence, self._write_fence = self._write_fence, None
+        if fence is None:
+            return []
+        name = self.target.name
+        try:
+            if outcome is Outcome.NEEDS_HUMAN:
+                fence.keep(f"run {self.run_id} needs a human")
+                return [
+                    "Applications may still only read, so that nothing gets lost. A restore ends that; "
+                    f"`lockkeeper clean {name} --yes --waiting` lets them write to the database as it is."
+                ]
+            return [f"Applications could only read for {format_duration(fence.lift())}."]
+        except LockkeeperError as error:
+            return [f"Applications may still only read; `lockkeeper clean {name} --yes` ends that: {error}"]
 
     def _settle(self, standby: Standby, outcome: Outcome | None, backup_id: str | None) -> list[str]:
         policies = self.target.policies

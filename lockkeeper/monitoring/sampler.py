@@ -32,16 +32,24 @@ from lockkeeper.monitoring.readings import (
     Wait,
     outline,
 )
-from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all, fetch_one, fetch_value
+from lockkeeper.monitoring.repeated_reads import RepeatedReads
+from lockkeeper.postgres.connection import Connection, connect, execute
 
 PACKAGE = "lockkeeper.monitoring"
 STATEMENT_TIMEOUT_MS = 2000
 LOCK_TIMEOUT_MS = 200
 SESSIONS_SHOWN, TABLES_SHOWN = 50, 20
+COUNTS = 6
+"""Columns of ``activity`` that count sessions; those after them describe one."""
 AT_LEAST_S = 0.2
 """Transactions younger than this are nobody's concern."""
-REST = 1000
-"""In looks each second every one of the nine groups takes a thousandth of the time at most."""
+REST, DEAR_REST = 1000, 10_000
+"""In looks each second a group takes a thousandth of the time at most; what no migration changes fast, and
+whose cost grows with the number of tables, a ten-thousandth."""
+DEAR, URGENT = ("tables", "sequences"), ("replication", "commands")
+"""What the impact budget and the progress are taken from is read in every look."""
+SETTINGS = {"jit": "off", "max_parallel_workers_per_gather": "0", "default_transaction_read_only": "on"}
+"""A plan that is compiled, or made for parallel workers, would cost more than the reading itself."""
 DATABASE_SIZE = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())::bigint"
 PG_MONITOR = "GRANT pg_monitor TO <the target's user>"
 READ_SEQUENCES = "GRANT SELECT ON ALL SEQUENCES IN SCHEMA <schema> TO <the target's user>"
@@ -67,10 +75,7 @@ def sampling(
     with connect(
         url, role, run_id=run_id, lock_timeout_ms=LOCK_TIMEOUT_MS, statement_timeout_ms=timeout_ms
     ) as connection:
-        # A plan that is compiled, or made for parallel workers, would cost more than the reading itself.
-        execute(connection, "SET jit = off")
-        execute(connection, "SET max_parallel_workers_per_gather = 0")
-        execute(connection, "SET default_transaction_read_only = on")
+        execute(connection, ";".join(f"SET {name} = {value}" for name, value in SETTINGS.items()))
         yield Sampler(connection)
 
 
@@ -79,21 +84,22 @@ class Sampler:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._major = int(fetch_value(connection, "SHOW server_version_num")) // 10000
+        self._major = connection.server_version // 10000
+        self._reads = RepeatedReads(connection)
         self._commands: dict[tuple[int, str], tuple[datetime, Command]] = {}
         self._latest: Vitals | None = None
         self._due: dict[str, float] = {}
 
     def _rows(self, name: str, parameters: Any = None) -> list[Any]:
-        return fetch_all(self.connection, versioned_query(name, self._major), parameters)
+        return self._reads.rows(versioned_query(name, self._major), parameters)
 
     def activity(self, at: datetime | None = None) -> Activity:
         """Read sessions and waits; the lock table is read only when somebody waits."""
-        connections, active, idle, waiting, hidden, limit = self._rows("activity")[0]
-        values = {"at_least_s": AT_LEAST_S, "limit": SESSIONS_SHOWN}
-        sessions = [_session(*row) for row in self._rows("sessions", values)]
+        rows = self._rows("activity", {"at_least_s": AT_LEAST_S, "limit": SESSIONS_SHOWN})
+        connections, active, idle, waiting, hidden, limit = rows[0][:COUNTS]
+        sessions = tuple(_session(*row[COUNTS:]) for row in rows if row[COUNTS] is not None)
         waits = self.waits() if waiting else ()
-        return Activity(at or utc_now(), connections, active, idle, hidden, limit, tuple(sessions), waits)
+        return Activity(at or utc_now(), connections, active, idle, hidden, limit, sessions, waits)
 
     def waits(self) -> tuple[Wait, ...]:
         """Read who waits for whom; asks the lock manager, so only to be called when somebody waits."""
@@ -110,8 +116,9 @@ class Sampler:
 
         Args:
             at: when the look is taken; default now.
-            sparing: keep a group as it was in the look before until it has rested ``REST`` times as long as
-                reading it took: for looks each second. Growth cannot be measured between such looks.
+            sparing: keep a group, unless it is ``URGENT``, as it was in the look before until it has rested
+                ``REST`` (or ``DEAR_REST``) times as long as reading it took: for looks each second. Growth
+                cannot be measured between such looks.
 
         Raises:
             ConnectionLostError: the session is gone.
@@ -130,7 +137,8 @@ class Sampler:
             except DatabaseError as error:
                 vitals = replace(vitals, unseen={**unseen, name: str(error).splitlines()[0]})
             ended = time.monotonic()
-            self._due[name] = ended + (ended - started) * REST
+            rest = 0 if name in URGENT else DEAR_REST if name in DEAR else REST
+            self._due[name] = ended + (ended - started) * rest
         self._latest = vitals
         return vitals
 
@@ -155,7 +163,7 @@ class Sampler:
     def _size(self, vitals: Vitals) -> Vitals:
         if vitals.database is None:
             return vitals
-        size_bytes = fetch_value(self.connection, DATABASE_SIZE)
+        [(size_bytes,)] = self._reads.rows(DATABASE_SIZE)
         return replace(vitals, database=replace(vitals.database, size_bytes=size_bytes))
 
     def _tables(self, vitals: Vitals) -> Vitals:
@@ -218,10 +226,7 @@ class Sampler:
     def _disk(self, vitals: Vitals) -> Vitals:
         """Measure the disk of the data directory, when the server is on this machine."""
         rows = self._rows("data_directory")
-        local = fetch_one(self.connection, "SELECT pg_catalog.inet_server_addr() IS NULL")[0] or _is_local(
-            self.connection
-        )
-        if not rows or not local:
+        if not rows or not _is_local(self.connection):
             return vitals
         with contextlib.suppress(OSError):
             disk = os.statvfs(rows[0][0])
@@ -235,8 +240,8 @@ def _could_not_see(vitals: Vitals, group: str, what: str, remedy: str) -> Vitals
 
 
 def _is_local(connection: Connection) -> bool:
-    parameters = connection.get_dsn_parameters()
-    return parameters.get("host", "") in ("127.0.0.1", "::1", "localhost")
+    host = connection.get_dsn_parameters().get("host", "")
+    return host.startswith("/") or host in ("", "127.0.0.1", "::1", "localhost")
 
 
 def _session(*row: Any) -> Session:

@@ -20,6 +20,7 @@ from lockkeeper.errors import LockkeeperError, StorageError
 from lockkeeper.journal import read_reports
 from lockkeeper.models import Fact, utc_now
 from lockkeeper.monitoring.channels import Channels, Undelivered, open_channels
+from lockkeeper.monitoring.history import keep_sample, sample_of
 from lockkeeper.monitoring.incidents import Alert, AlertState, IncidentBook, Judge
 from lockkeeper.monitoring.metrics import (
     FOLDER_VARIABLE,
@@ -90,12 +91,22 @@ def look_once(
         vitals, alerts = look.vitals, judge.judge(look)
     undelivered, problems = _tell(open_channels(target, listener), memory.undelivered, alerts)
     write_memory(storage, target.name, MonitorMemory(book=judge.book, vitals=vitals, undelivered=undelivered))
+    problems += _remember(target, storage, look)
     problems += _publish(target, storage, judge.book, look)
     incidents = tuple(f"{one.key}: {one.message}" for one in judge.book.open_incidents())
     return LookReport(
         target=target.name, alerts=tuple(alerts), open_incidents=incidents, problem=problem,
         undelivered=tuple(problems),
     )  # fmt: skip
+
+
+def _remember(target: Target, storage: Storage, look: Look | None) -> list[str]:
+    """Add this look to the history; returns why it could not be added."""
+    problems: list[str] = []
+    if look is not None and target.policies.history_days:
+        with _noting(problems, "history"):
+            keep_sample(storage, target.name, sample_of(look), target.policies.history_days)
+    return problems
 
 
 def _publish(target: Target, storage: Storage, book: IncidentBook, look: Look | None) -> list[str]:
@@ -112,20 +123,20 @@ def _publish(target: Target, storage: Storage, book: IncidentBook, look: Look | 
         if look.vitals is not None:
             vitals_metrics(metrics, look.vitals)
     problems: list[str] = []
-    with _noting(problems):
+    with _noting(problems, "metrics"):
         reports = read_reports(storage, target.name, newest=RUNS_READ)
         history_metrics(metrics, reports, latest_verified(target), last_drill(storage, target.name))
-    with _noting(problems):  # what could be read is worth writing
+    with _noting(problems, "metrics"):  # what could be read is worth writing
         write_metrics(metrics, "look")
     return problems
 
 
 @contextlib.contextmanager
-def _noting(problems: list[str]) -> Iterator[None]:
+def _noting(problems: list[str], what: str) -> Iterator[None]:
     try:
         yield
     except LockkeeperError as error:
-        problems.append(f"metrics: {redact(str(error).splitlines()[0])}")
+        problems.append(f"{what}: {redact(str(error).splitlines()[0])}")
 
 
 def take_look(target: Target, before: Vitals | None) -> Look:

@@ -1,13 +1,15 @@
 """Curves over time as SVG to be put into a page, by pygal; without its scripts, which would be fetched.
 
 Curves differ by their dashes too, not by colour alone; the colours are Okabe and Ito's, which colour-blind
-people tell apart (Okabe, Ito: Color Universal Design, 2008).
+people tell apart (Okabe, Ito: Color Universal Design, 2008). The legend is the page's own: pygal's shows no
+dashes, paints its samples pale, and is cut off below a chart without a title.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -23,17 +25,51 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder,
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 DATA_ROWS = 30
 _SVG = "{http://www.w3.org/2000/svg}"
-_DASHES = {BLUE: "2,3", VERMILION: "", GREEN: "8,4"}
+_DASHES = {BLUE: "7,4", VERMILION: "", GREEN: "14,4,2,4"}
+"""The guides behind the curves are dots."""
+
+
+class Curve(NamedTuple):
+    """One curve as the legend has it: how it is drawn, and what it says in words."""
+
+    name: str
+    colour: str
+    dashes: str
+    extent: str
 
 
 class Chart(NamedTuple):
     """A picture, what it says in words, and the numbers behind it."""
 
     title: str
-    summary: str
+    curves: tuple[Curve, ...]
     svg: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+class Axis(NamedTuple):
+    """What is drawn from left to right, and how a place on it is written."""
+
+    title: str
+    column: str
+    written: Callable[[float], str]
+
+
+SECONDS = Axis("seconds", "second", lambda at: f"{at:,.0f}" if at == int(at) else f"{at:.1f}")
+
+
+def chart_over_days(
+    title: str, unit: str, since: datetime, curves: Mapping[str, Sequence[Point]]
+) -> Chart | None:
+    """Draw up to three curves, the first of them solid, whose points are days after ``since`` and value.
+
+    None when no curve has two points: nothing has changed that could be seen.
+    """
+    days = Axis("", "day", lambda at: f"{since + timedelta(days=at):%m-%d %H:%M}")
+    styled = dict(zip(curves, zip((VERMILION, BLUE, GREEN), curves.values(), strict=False), strict=False))
+    longest = max((len(points) for points in curves.values()), default=0)
+    return _chart(title, unit, styled, days) if longest > 1 else None
 
 
 def impact_charts(series: ImpactSeries) -> list[Chart]:
@@ -66,10 +102,16 @@ def _one(name: str, points: Sequence[Point]) -> dict[str, tuple[str, Sequence[Po
     return {name: (VERMILION, points)}
 
 
-def _chart(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]]) -> Chart:
+def _chart(
+    title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis = SECONDS
+) -> Chart:
     shown = {name: (colour, points) for name, (colour, points) in curves.items() if points}
-    said = "; ".join(f"{name}: {_extent(points, unit)}" for name, (_, points) in shown.items())
-    return Chart(title, said, _svg(title, unit, shown), ("", "second", unit), tuple(_rows(shown)))
+    legend = tuple(
+        Curve(name, colour, _DASHES[colour], _extent(points, unit))
+        for name, (colour, points) in shown.items()
+    )
+    svg = _svg(title, unit, shown, axis)
+    return Chart(title, legend, svg, ("", axis.column, unit), tuple(_rows(shown, axis)))
 
 
 def _extent(points: Sequence[Point], unit: str) -> str:
@@ -82,34 +124,36 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
 
 
-def _rows(curves: Mapping[str, tuple[str, Sequence[Point]]]) -> list[tuple[str, ...]]:
+def _rows(curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, (_, points) in curves.items():
         step = -(-len(points) // DATA_ROWS)
-        rows += [(name, f"{at:.1f}", _number(value)) for at, value in points[::step]]
+        rows += [(name, axis.written(at), _number(value)) for at, value in points[::step]]
     return rows
 
 
-def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]]) -> str:
+def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]], axis: Axis) -> str:
     chart = pygal.XY(
         style=Style(
             background="transparent", plot_background="transparent", foreground="currentColor",
             foreground_strong="currentColor", foreground_subtle="currentColor",
             colors=tuple(colour for colour, _ in curves.values()), font_family="inherit",
-            label_font_size=13, major_label_font_size=13, legend_font_size=14, title_font_size=14,
-            guide_stroke_dasharray="1,4", opacity=".3", opacity_hover=".4", stroke_opacity="1",
-            transition="0s",
+            label_font_size=13, major_label_font_size=13, title_font_size=14,
+            guide_stroke_dasharray="1,4",
+            major_guide_stroke_dasharray="1,4", guide_stroke_color="#808080", stroke_width="2.5",
+            major_guide_stroke_color="#808080", stroke_width_hover="2.5", opacity=".3", opacity_hover=".4",
+            stroke_opacity="1", transition="0s",
         ),
         js=(), width=900, height=260, explicit_size=False, disable_xml_declaration=True, show_dots=False,
-        include_x_axis=True, range=_range(curves), show_legend=len(curves) > 1, legend_at_bottom=True,
-        legend_at_bottom_columns=3, max_scale=6, x_title="seconds", y_title=unit, fill=len(curves) == 1,
-        x_labels_major_count=8, show_minor_x_labels=False, margin=8, value_formatter=_number,
-        no_data_text="nothing was measured",
+        include_x_axis=True, range=_range(curves), show_legend=False, max_scale=6,
+        x_title=axis.title or None, y_title=unit, fill=len(curves) == 1, x_labels_major_count=8,
+        show_minor_x_labels=False, margin=8, margin_right=44, value_formatter=_number,
+        x_value_formatter=axis.written, no_data_text="nothing was measured",
     )  # fmt: skip
     for name, (colour, points) in curves.items():
-        chart.add(
-            name, [tuple(point) for point in points], stroke_style={"width": 2, "dasharray": _DASHES[colour]}
-        )
+        stroke = {"width": 2.5, "dasharray": _DASHES[colour]}
+        # A single point has no line.
+        chart.add(name, [tuple(point) for point in points], stroke_style=stroke, show_dots=len(points) == 1)
     return _for_a_page(chart.render_tree(), title)
 
 

@@ -64,7 +64,7 @@ class Duel(NamedTuple):
 def html_report(report: RunReport) -> str:
     """Return the page: one file, with nothing in it that a browser would fetch."""
     tone = _TONES.get(report.outcome, WAITING)
-    return _template().render(
+    return template("run").render(
         report=report,
         title=headline(report),
         tone=tone,
@@ -86,13 +86,14 @@ def html_report(report: RunReport) -> str:
     )
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
+@lru_cache(maxsize=8)
+def template(name: str) -> jinja2.Template:
+    """Return a page's template; every text in it is escaped, redacted and without control characters."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lockkeeper.page", "."), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized,
     )  # fmt: skip
-    return environment.get_template("run.html.jinja")
+    return environment.get_template(f"{name}.html.jinja")
 
 
 def _finalized(value: object) -> object:

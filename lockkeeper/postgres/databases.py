@@ -32,6 +32,7 @@ from lockkeeper.postgres.connection import (
 )
 
 SCRATCH, QUARANTINE, FENCED, WARM = "scratch", "quarantine", "fenced", "warm"
+READ_ONLY = "read-only"
 CLONE_ATTEMPTS = 5
 TERMINATE_TIMEOUT_S = 30.0
 _POLL_INTERVAL_S = 0.05

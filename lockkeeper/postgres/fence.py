@@ -20,6 +20,7 @@ from lockkeeper.postgres.connection import Connection, execute, fetch_all, named
 from lockkeeper.postgres.databases import (
     FENCED,
     QUARANTINE,
+    READ_ONLY,
     Note,
     prepared_transactions,
     rename,
@@ -33,7 +34,7 @@ _OBJECT_IN_USE = "55006"
 
 
 @contextlib.contextmanager
-def _transaction(connection: Connection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """Run the block as one transaction of an autocommit connection."""
     execute(connection, "BEGIN")
     try:
@@ -84,7 +85,7 @@ def fence(
         DatabaseError: not permitted, prepared transactions, or sessions that do not end; no fence stays.
     """
     refuse_prepared_transactions(connection, database)
-    former = read_properties(connection, database).comment
+    former = _comment_below(connection, database)
     note = Note(
         lockkeeper=FENCED,
         database=database,
@@ -94,7 +95,7 @@ def fence(
         former_comment=former,
     )
     began = time.monotonic()
-    with _transaction(connection):
+    with transaction(connection):
         set_comment(connection, database, note.model_dump_json())
         _allow_connections(connection, database, False)
     try:
@@ -106,12 +107,22 @@ def fence(
     return began
 
 
+def _comment_below(connection: Connection, database: str) -> str | None:
+    """Return the comment that is to come back: the user's, or that which says who may only read."""
+    read_only = {
+        name: comment
+        for name, _, comment, _ in fetch_all(connection, named_query("noted_databases"))
+        if (note := Note.parse(comment)) and note.lockkeeper == READ_ONLY
+    }
+    return read_only.get(database, read_properties(connection, database).comment)
+
+
 def unfence(connection: Connection, database: str) -> bool:
     """Lift Lockkeeper's fence; returns False when there is none (somebody else's is left alone)."""
     note = find_fenced(connection).get(database)
     if note is None:
         return False
-    with _transaction(connection):
+    with transaction(connection):
         set_comment(connection, database, note.former_comment)
         _allow_connections(connection, database, True)
     return True
@@ -149,7 +160,7 @@ def swap(
         terminate_sessions(connection, database)
         terminate_sessions(connection, copy)
         try:
-            with _transaction(connection):
+            with transaction(connection):
                 rename(connection, database, quarantine)
                 rename(connection, copy, database)
                 set_comment(connection, quarantine, note.model_dump_json())
@@ -164,6 +175,6 @@ def swap(
 def take_name(connection: Connection, *, database: str, copy: str, comment: str | None) -> None:
     """Give ``copy`` the name of a database that does not exist (any more)."""
     terminate_sessions(connection, copy)
-    with _transaction(connection):
+    with transaction(connection):
         rename(connection, copy, database)
         set_comment(connection, database, comment)

@@ -9,7 +9,7 @@ from psycopg2 import sql
 from lockkeeper.errors import DatabaseError
 from lockkeeper.models import DatabaseProperties
 from lockkeeper.postgres.connection import Connection, execute, fetch_all, fetch_one, named_query
-from lockkeeper.postgres.databases import FENCED, Note
+from lockkeeper.postgres.databases import FENCED, READ_ONLY, Note
 
 # Lists of names: their value is stored with the quotes of its elements (GUC_LIST_QUOTE, pg_dump/dumputils.c).
 LIST_SETTINGS = frozenset(
@@ -30,13 +30,17 @@ FROM pg_catalog.aclexplode(%s::aclitem[]) AS a LEFT JOIN pg_catalog.pg_roles AS 
 
 
 def read_properties(connection: Connection, database: str) -> DatabaseProperties:
-    """Read the properties of a database; any connection to its server will do."""
+    """Read the properties of a database, those that Lockkeeper lends it meanwhile left out.
+
+    Any connection to its server will do.
+    """
     row = fetch_one(connection, named_query("database_properties"), (database,))
     owner, encoding, collate, ctype, provider, locale, tablespace, limit, acl, comment = row
-    note = Note.parse(comment)
-    if note is not None and note.lockkeeper == FENCED:
-        comment = note.former_comment
     settings = fetch_all(connection, named_query("database_settings"), (database,))
+    while (note := Note.parse(comment)) is not None and note.lockkeeper in (FENCED, READ_ONLY):
+        comment = note.former_comment
+        if note.lockkeeper == READ_ONLY:
+            settings = [one for one in settings if one[:2] != (None, "default_transaction_read_only")]
     return DatabaseProperties(
         owner=owner,
         encoding=encoding,

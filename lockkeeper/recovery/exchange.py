@@ -135,7 +135,7 @@ def _fenced(exchange: Exchange, server: Connection) -> Iterator[_Fenced]:
         try:
             yield _Fenced(scene, began)
         except BaseException:
-            lift(target.maintenance_url, target.database, run_id, LIFT_TIMEOUT_S)
+            lift(target.maintenance_url, target.database, run_id, timeout_s=LIFT_TIMEOUT_S)
             raise
 
 

@@ -13,25 +13,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 from sqlalchemy.engine import URL
 
 from lockkeeper.backup.dump import client_environment
 from lockkeeper.errors import DatabaseError, ProgramError
-from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.connection import Connection, connect
 from lockkeeper.postgres.fence import find_fenced, unfence
+from lockkeeper.postgres.read_only import KEPT, find_read_only, make_writable
 from lockkeeper.process import running
 
-DATABASE, RUN_ID = "LOCKKEEPER_FENCE_DATABASE", "LOCKKEEPER_FENCE_RUN_ID"
+DATABASE, RUN_ID, KIND = (f"LOCKKEEPER_FENCE_{name}" for name in ("DATABASE", "RUN_ID", "KIND"))
+FenceKind = Literal["closed", "read-only"]
 LIFT_TIMEOUT_S = 600.0
 _PAUSE_S = 1.0
 
 
 @contextlib.contextmanager
-def guarded_fence(maintenance_url: URL, database: str, run_id: str) -> Iterator[None]:
-    """Have a guard stand by for the length of the block; raises ProgramError when it does not start."""
+def guarded_fence(
+    maintenance_url: URL, database: str, run_id: str, kind: FenceKind = "closed"
+) -> Iterator[None]:
+    """Have a guard stand by for the length of the block; raises ProgramError when it does not start.
+
+    ``kind`` is what it lifts: the database that nobody may enter, or the one that applications only read.
+    """
     environment = client_environment(maintenance_url, "guard", run_id)
-    environment |= {DATABASE: database, RUN_ID: run_id}
+    environment |= {DATABASE: database, RUN_ID: run_id, KIND: kind}
     argv = [sys.executable, "-c", "from lockkeeper.recovery.fence_guard import main; main()"]
     with running(argv, env=environment, stdin=subprocess.PIPE, die_with_parent=False) as guard:
         if guard.stdin is None or guard.stdout is None or guard.stdout.readline() != b"ready\n":
@@ -42,7 +50,13 @@ def guarded_fence(maintenance_url: URL, database: str, run_id: str) -> Iterator[
             guard.stdin.flush()
 
 
-def lift(maintenance_url: URL, database: str, run_id: str, timeout_s: float = LIFT_TIMEOUT_S) -> bool:
+def lift(
+    maintenance_url: URL,
+    database: str,
+    run_id: str,
+    kind: FenceKind = "closed",
+    timeout_s: float = LIFT_TIMEOUT_S,
+) -> bool:
     """Lift the fence of ``run_id`` if it is there; tries again while the server cannot be reached.
 
     Raises:
@@ -54,12 +68,19 @@ def lift(maintenance_url: URL, database: str, run_id: str, timeout_s: float = LI
             with connect(
                 maintenance_url, "unfence", run_id=run_id, statement_timeout_ms=30_000
             ) as connection:
-                note = find_fenced(connection).get(database)
-                return note is not None and note.run_id == run_id and unfence(connection, database)
+                return _lift_own(connection, database, run_id, kind)
         except DatabaseError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_PAUSE_S)
+
+
+def _lift_own(connection: Connection, database: str, run_id: str, kind: FenceKind) -> bool:
+    find, lift_it = (find_fenced, unfence) if kind == "closed" else (find_read_only, make_writable)
+    note = find(connection).get(database)
+    if note is None or note.run_id != run_id or note.stage == KEPT:
+        return False
+    return lift_it(connection, database)
 
 
 def main() -> None:
@@ -69,4 +90,5 @@ def main() -> None:
     if "done" not in sys.stdin.read():
         # libpq takes everything else from the PG* variables.
         url = URL.create("postgresql", database=os.environ["PGDATABASE"])
-        lift(url, os.environ[DATABASE], os.environ[RUN_ID])
+        kind: FenceKind = "read-only" if os.environ[KIND] == "read-only" else "closed"
+        lift(url, os.environ[DATABASE], os.environ[RUN_ID], kind)

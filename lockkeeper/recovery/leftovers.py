@@ -6,6 +6,7 @@ from lockkeeper.config import Target
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.databases import SCRATCH, Note, drop_database, list_leftovers
 from lockkeeper.postgres.fence import find_fenced, unfence
+from lockkeeper.postgres.read_only import KEPT, find_read_only, make_writable
 
 
 def drop_scratch_databases(target: Target, run_id: str | None = None) -> list[str]:
@@ -40,6 +41,22 @@ def find_fence(target: Target) -> Note | None:
     """Return the note of the fence that closes the target's database now, or None."""
     with connect(target.maintenance_url, "leftovers") as connection:
         return find_fenced(connection).get(target.database)
+
+
+def lift_write_fence(target: Target) -> Note | None:
+    """Let applications write again whom a killed run, and its guard, have left reading; returns its note.
+
+    One that waits for a human's decision stays. Only for the holder of the migration lock. Can run twice.
+
+    Raises:
+        DatabaseError: not permitted, or the server cannot be reached.
+    """
+    with connect(target.maintenance_url, "unfence", lock_timeout_ms=10_000) as connection:
+        note = find_read_only(connection).get(target.database)
+        if note is None or note.stage == KEPT:
+            return None
+        make_writable(connection, target.database)
+        return note
 
 
 def lift_fence(target: Target) -> bool:

@@ -12,6 +12,7 @@ from lockkeeper.journal import read_reports
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.databases import QUARANTINE, SCRATCH, WARM, drop_database, list_leftovers
+from lockkeeper.postgres.read_only import KEPT, find_read_only, make_writable
 from lockkeeper.recovery.capture import Capture, CaptureState
 from lockkeeper.recovery.capture.files import captures_home, is_claimed
 from lockkeeper.recovery.capture.names import slot_name
@@ -21,15 +22,16 @@ from lockkeeper.recovery.capture.worker import CLAIM
 from lockkeeper.recovery.standby import BAKING, HUMAN, find_standby, warm_copies
 from lockkeeper.storage import open_storage
 
-CAPTURE, SPOOL, STORED = "capture", "spool", "stored spool"
+CAPTURE, SPOOL, STORED, WRITE_FENCE = "capture", "spool", "stored spool", "write fence"
 
 
 class Remain(NamedTuple):
     """One thing that is left.
 
     Attributes:
-        kind: scratch, warm, quarantine, capture, slot, publication, origin, spool (a folder without a
-            readable capture) or stored spool (in the storage, of a capture that is not on this machine).
+        kind: write fence, scratch, warm, quarantine, capture, slot, publication, origin, spool (a folder
+            without a readable capture) or stored spool (in the storage, of a capture that is not on this
+            machine).
         name: of the object, or the run's id.
         description: what it is, and why it is there.
         kept: it waits for an undo or for a human, or is the newest quarantine: removed only when asked for.
@@ -65,7 +67,17 @@ def find_remains(target: Target) -> list[Remain]:
     except StorageError as error:
         # A storage that is down must not keep anybody from dropping a slot that fills a disk.
         stored = [Remain(STORED, "unknown", f"what the storage holds could not be read: {error}", True)]
-    return [*databases, *captures, *orphans, *spools, *stored]
+    return [*_write_fence(target), *databases, *captures, *orphans, *spools, *stored]
+
+
+def _write_fence(target: Target) -> list[Remain]:
+    """Return what keeps applications from writing: a living run, a killed one, or one that needs a human."""
+    with connect(target.maintenance_url, "leftovers") as connection:
+        note = find_read_only(connection).get(target.database)
+    if note is None:
+        return []
+    said = f"applications may only read since {note.created_at:%Y-%m-%d %H:%M:%S} UTC: {note.reason}"
+    return [Remain(WRITE_FENCE, target.database, said, note.stage == KEPT)]
 
 
 def _folders(target: Target, waiting: Collection[str]) -> tuple[list[Remain], list[Remain]]:
@@ -191,7 +203,10 @@ def _remove(target: Target, run_id: str, one: Remain) -> list[str]:
     if one.kind == CAPTURE:
         standby = find_standby(target, one.name)
         return standby.let_go("removed by lockkeeper clean") if standby is not None else []
-    if one.kind in (SLOT, PUBLICATION, ORIGIN) and one.orphan is not None:
+    if one.kind == WRITE_FENCE:
+        with connect(target.maintenance_url, "unfence", run_id=run_id) as connection:
+            make_writable(connection, target.database)
+    elif one.kind in (SLOT, PUBLICATION, ORIGIN) and one.orphan is not None:
         drop_orphan(target, one.orphan)
     elif one.kind == SPOOL:
         shutil.rmtree(captures_home() / target.name / one.name, ignore_errors=True)

@@ -78,6 +78,12 @@ def gap(evidence: TableEvidence) -> str | None:
     return f"table {evidence.table}: {_who_wrote(evidence)}"
 
 
+def _others_wrote(evidence: TableEvidence) -> bool:
+    return evidence.counted is not None and any(
+        counted > own for counted, own in zip(evidence.counted, evidence.own, strict=True)
+    )
+
+
 def _who_wrote(evidence: TableEvidence) -> str:
     if evidence.counted is None:
         return "its content is not the backup's, and the server's counters cannot tell who wrote it"
@@ -102,6 +108,7 @@ def written_since(
     own_writes: Mapping[str, Counters] | None = None,
     *,
     only: Collection[str] | None = None,
+    fenced: bool = False,
 ) -> list[str]:
     """Return findings about writes since the backup that a restore would lose; empty means: proven none.
 
@@ -113,14 +120,17 @@ def written_since(
         own_writes: table (qualified, quoted) -> rows that the migration inserted, updated, deleted; never
             more than it wrote. What is missing here counts as somebody else's.
         only: look at these tables alone; None looks at all.
+        fenced: applications could only read since the backup: only what was written past the fence is a
+            finding, and what nobody can tell is not.
     """
     session = scene.connection
     now = read_counters(session)
-    evidence = [
-        _enriched(session, manifest, item)
-        for item in compare_counters(manifest, now, own_writes or {})
-        if only is None or item.table in only
-    ]
+    compared = compare_counters(manifest, now, own_writes or {})
+    wanted = [item for item in compared if only is None or item.table in only]
+    if fenced:
+        known = [] if own_writes is None else wanted
+        return [f"table {item.table}: {_who_wrote(item)}" for item in known if _others_wrote(item)]
+    evidence = [_enriched(session, manifest, item) for item in wanted]
     return [finding for item in evidence if (finding := gap(item))]
 
 

@@ -17,10 +17,21 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
+from lockkeeper.drill.story import markdown_trend
 from lockkeeper.local.prefect_server import EmbeddedPrefect
+from lockkeeper.monitoring.trend import trend_of
+from lockkeeper.monitoring.trend_story import trend_page
+from lockkeeper.page import html_report
 from lockkeeper.postgres.connection import connect, fetch_all
+from lockkeeper.reports import markdown_report
 from tests.acceptance.app.processes import fill_shop
+from tests.acceptance.colour_blindness import DICHROMACIES, VISIONS, closest, contrast, curves_seen
 from tests.acceptance.operator_at_prefect import Operator
+from tests.unit.test_history import START
+from tests.unit.test_impact_table import a_wait, rows_of
+from tests.unit.test_page import watched
+from tests.unit.test_reports import recovered_report
+from tests.unit.test_trend import a_drill, growing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(
@@ -116,6 +127,7 @@ def test_an_operator_sees_how_a_run_was_recovered(shop, prefect, page) -> None:
     page.get_by_text("status_is_filled").first.wait_for()
     screens = shop.folder / "screens"
     is_whole(page, screens / "artifact.png")
+    assert page.evaluate(CUT_OFF, False) == []
 
     link = prefect.request("POST", "/artifacts/filter", {"artifacts": {"key": {"like_": "%pictures%"}}})[0]
     (stored,) = (shop.folder / "storage" / "browsed" / "reports").glob("*.html")
@@ -140,6 +152,75 @@ def is_whole(page: Any, picture: Path) -> None:
     assert page.locator("img").evaluate_all(broken) == 0
     empty = "charts => charts.filter(chart => chart.getBoundingClientRect().width < 100).length"
     assert page.locator("svg[role=img]").evaluate_all(empty) == 0
+
+
+CUT_OFF = """may_scroll => {
+    const ours = Array.from(document.querySelectorAll("article.markdown-renderer, .p-table"));
+    const around = new Set(ours);
+    for (const one of ours) {
+        one.querySelectorAll("*").forEach(inner => around.add(inner));
+        for (let outer = one.parentElement; outer; outer = outer.parentElement) around.add(outer);
+    }
+    return Array.from(around).filter(one => {
+        const how = getComputedStyle(one).overflowX;
+        const reachable = may_scroll && (how === "auto" || how === "scroll");
+        return how !== "visible" && !reachable && one.scrollWidth > one.clientWidth + 1;
+    }).map(one => `${one.tagName}.${one.className}: ${one.textContent.slice(0, 80)}`);
+}"""
+LONG = "UPDATE a_schema.a_table_of_some_length SET " + ", ".join(
+    f"column_{n} = column_{n} + ?" for n in range(9)
+)
+
+
+@pytest.mark.parametrize("kind", ["report", "impact", "drills"])
+def test_pages_of_our_artifacts_fit_a_screen_and_a_phone(prefect, page, tmp_path, kind) -> None:
+    """On a screen nothing is wider than its place; on a phone a table is scrolled in its own box."""
+    waits = (a_wait(20, 10), a_wait(21, 20, LONG))
+    rows = [{"what": what, "seen": seen} for what, seen in rows_of(*waits)]
+    story = recovered_report(monitor=watched(), next_command="lockkeeper undo shop")
+    artifact_type, data, said = {
+        "report": ("markdown", markdown_report(story), "failed and was recovered"),
+        "impact": ("table", json.dumps(rows), "Sessions kept waiting by it"),
+        "drills": (
+            "markdown",
+            markdown_trend([a_drill(day, 40.0 + day) for day in range(1, 9)]),
+            "Backup drills",
+        ),
+    }[kind]
+    document = {"key": f"fits-{kind}", "type": artifact_type, "data": data}
+    artifact = prefect.request("POST", "/artifacts/", document)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{prefect.ui_url}/artifacts/artifact/{artifact['id']}")
+        page.get_by_text(said).first.wait_for()
+        is_whole(page, tmp_path / "screens" / f"{kind}-{width}.png")
+        assert page.evaluate(CUT_OFF, width < 1280) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["report", "trend"])
+def test_curves_are_told_apart_by_colour_blind_people(page, tmp_path, kind, scheme) -> None:
+    """By colour with each of the three dichromacies, by their dashes with no colour at all."""
+    drills = [a_drill(day, 40.0 + day) for day in range(1, 9)]
+    pages = {
+        "report": lambda: html_report(recovered_report(monitor=watched())),
+        "trend": lambda: trend_page(trend_of("shop", START, growing(4), drills)),
+    }
+    path = tmp_path / f"{kind}.html"
+    path.write_text(pages[kind](), encoding="utf-8")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(path.as_uri())
+    for vision in VISIONS:
+        charts = curves_seen(page, vision)
+        assert charts, "a chart with several curves"
+        for chart in charts:
+            assert chart.is_drawn_as_promised, (chart, vision)
+            assert len(set(chart.dashes)) == len(chart.dashes), (chart, vision)
+            assert min(contrast(colour, chart.paper) for colour in chart.colours) >= 3, (chart, vision)
+            if vision in DICHROMACIES:
+                assert closest(chart.colours) >= 10, (chart, vision)
 
 
 def test_a_target_edited_in_the_form_keeps_its_bucket_and_its_secrets(prefect, page) -> None:

@@ -93,6 +93,7 @@ class SlackReceiver:
     hang: threading.Event | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     attempts: int = 0
+    retry_after_s: int | None = None
     close: Callable[[], None] = lambda: None
 
     def wait_for(self, count: int, timeout_s: float = 10) -> list[dict[str, Any]]:
@@ -118,6 +119,8 @@ def slack() -> Iterator[SlackReceiver]:
             if receiver.status == 200:
                 receiver.messages.append(json.loads(body))
             self.send_response(receiver.status)
+            if receiver.retry_after_s is not None:
+                self.send_header("Retry-After", str(receiver.retry_after_s))
             self.end_headers()
             self.wfile.write(b"ok" if receiver.status == 200 else b"no")
 

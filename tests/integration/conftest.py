@@ -13,6 +13,8 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
+from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
+from tests.integration.planting import PLANTED_SETTINGS, set_system
 from tests.integration.restorable import SMALL, drop_leftovers, fill
 
 PROJECTS = Path(__file__).parents[1] / "projects"
@@ -101,3 +103,17 @@ def restorable(database: URL, make_target: Callable[..., Target]) -> Iterator[Ta
 def small(database: URL, make_target: Callable[..., Target]) -> Target:
     """One table and a version table, with what a backup of it needs."""
     return fill(make_target(database), SMALL)
+
+
+@pytest.fixture(scope="session")
+def watched_server(server_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A server for what the monitor must tell of: what is planted is often the server's, not a database's."""
+    with temporary_postgres(server_folder / "planted", settings=PLANTED_SETTINGS) as server:
+        set_system(server.url(), "archive_command", "true")
+        yield server
+
+
+@pytest.fixture
+def watched_database(watched_server: EmbeddedPostgres, make_database: Callable[..., URL]) -> URL:
+    """A database of its own on that server."""
+    return make_database(watched_server)

@@ -142,13 +142,37 @@ def test_pg_monitor_alone_sees_everything_but_the_numbers_of_sequences(role, own
 
 
 def test_looks_each_second_spare_what_was_dear_and_a_whole_look_does_not(database, monkeypatch) -> None:
-    monkeypatch.setattr(sampler_module, "REST", 1e6)
+    monkeypatch.setattr(sampler_module, "DEAR_REST", 1e6)
     with connect(database, "tests") as connection, sampling(database) as sampler:
         assert sampler.vitals(sparing=True).tables == ()
         execute(connection, "CREATE TABLE t (id int)")
         execute(connection, "SELECT pg_stat_force_next_flush()")
         assert sampler.vitals(sparing=True).tables == ()
         assert [table.name for table in sampler.vitals().tables] == ["public.t"]
+
+
+def test_a_query_is_planned_once_however_often_it_is_asked(role, owner) -> None:
+    with sampling(role("pg_monitor"), statement_timeout_ms=PATIENCE_MS) as sampler:
+        for looks in range(4):
+            sampler.activity()
+            sampler.vitals()
+            prepared = "SELECT count(*), COALESCE(max(generic_plans), 0) FROM pg_prepared_statements"
+            [(number, planned)] = fetch_all(sampler.connection, prepared)
+            assert (number > 5) == (looks > 0)  # one look alone pays for no preparation
+    assert planned == 3
+
+
+@pytest.mark.parametrize("left", ["DEALLOCATE ALL", "PREPARE lockkeeper_{} AS SELECT 'of another session'"])
+def test_behind_a_pooler_that_changes_the_server_session_looks_go_on(database, left) -> None:
+    with sampling(database, statement_timeout_ms=PATIENCE_MS) as sampler:
+        sampler.activity()
+        if "{}" not in left:
+            sampler.activity()
+        for number in range(20 if "{}" in left else 1):
+            execute(sampler.connection, left.format(number))
+        for _ in range(3):
+            assert sampler.activity().connections >= 1
+            assert sampler.vitals().unseen == {}
 
 
 def test_with_the_sequences_granted_nothing_is_left_unseen(role, owner) -> None:

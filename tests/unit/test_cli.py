@@ -22,6 +22,7 @@ from lockkeeper.errors import ConfigurationError, NeedsHumanError, PreflightErro
 PASSWORD = "Canary-51ab-cli"
 COMMANDS = (
     "migrate", "plan", "lint", "test", "status", "backup", "backups", "restore", "up", "down", "target",
+    "trend", "metrics",
 )  # fmt: skip
 
 

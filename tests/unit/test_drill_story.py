@@ -32,14 +32,14 @@ def drill(number: int = 0, **changes: object) -> DrillReport:
 
 
 def dots(svg: str) -> list[tuple[str, str]]:
-    circles = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}circle")
-    return [(circle.attrib["fill"], circle[0].text) for circle in circles]
+    """Shape and words of each drill, in the order in which they are drawn."""
+    marks = [mark for mark in ElementTree.fromstring(svg) if len(mark)]
+    return [(mark.tag.rpartition("}")[2], mark[0].text) for mark in marks]
 
 
 def test_the_picture_has_one_dot_for_each_drill_and_tells_the_slow_ones() -> None:
     svg = trend_chart([drill(0), drill(1, predicted_recovery_s=412.0), drill(2)])
-    colours = [colour for colour, _ in dots(svg)]
-    assert colours[0] == colours[2] != colours[1]
+    assert [shape for shape, _ in dots(svg)] == ["circle", "rect", "circle"], "not by colour alone"
     assert dots(svg)[1][1] == "2026-11-08: 6 min 52 s"
 
 
@@ -56,7 +56,9 @@ def test_a_slower_recovery_is_drawn_higher() -> None:
 def test_the_trend_shows_picture_and_figures_newest_first() -> None:
     text = markdown_trend([drill(0), drill(1)])
     assert "1 min 27 s, within the objective of 5 min 00 s" in text
-    assert text.index("backup-1") < text.index("backup-0")
+    assert "restored backup `backup-1`" in text
+    newest, oldest = (f"| {one.started_at:%Y-%m-%d %H:%M} |" for one in (drill(1), drill(0)))
+    assert text.index(newest) < text.index(oldest)
     encoded = text.split("(data:image/svg+xml;base64,")[1].split(")")[0]
     assert base64.b64decode(encoded).decode() == trend_chart([drill(0), drill(1)])
     assert encoded == data_uri(trend_chart([drill(0), drill(1)])).rpartition(",")[2]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from lockkeeper.measured import MonitorSummary, ProbeSummary
-from lockkeeper.monitoring.impact_table import MOST_WAITS, impact_rows
+from lockkeeper.monitoring.impact_table import LONGEST_LINE, MOST_WAITS, impact_rows
 from lockkeeper.monitoring.readings import Activity, Command, Look, Vitals, Wait
 from lockkeeper.redaction import register_secret
 
@@ -41,7 +42,7 @@ def test_the_blocking_tree_names_each_session_once_below_what_it_waits_for() -> 
     rows = rows_of(a_wait(30, 20), a_wait(20, 10), a_wait(30, 10))
     tree = [what for what, _ in rows if "session" in what or "Blocks" in what]
     assert tree == ["Blocks others (the migration)", "· session 20 (shop)", "· · session 30 (shop)"]
-    assert "waits 2.50 s for AccessShareLock on t: SELECT" in rows[-1][1]
+    assert rows[-2:] == [("· · session 30 (shop)", "waits 2.50 s for AccessShareLock on t"), ("", "`SELECT`")]
 
 
 def test_sessions_that_wait_for_one_another_are_shown_and_the_table_ends() -> None:
@@ -60,6 +61,25 @@ def test_long_commands_are_shown_with_their_share_and_the_time_left() -> None:
     assert ("CREATE INDEX public.t", "building index, 25 %, about 1 min 30 s left") in rows_of(
         commands=(command,)
     )
+
+
+def test_a_long_statement_goes_on_in_the_rows_below_and_is_whole() -> None:
+    statement = "UPDATE orders SET " + ", ".join(f"column_{number} = ?" for number in range(12))
+    rows = rows_of(a_wait(20, 10, statement))
+    first = next(number for number, (what, _) in enumerate(rows) if "session 20" in what)
+    assert all(what == "" for what, _ in rows[first + 1 :])
+    assert " ".join(seen.strip("`") for _, seen in rows[first + 1 :]) == statement
+    assert max(len(seen) for _, seen in rows) <= LONGEST_LINE + 2
+
+
+def test_what_comes_from_the_database_is_no_markup() -> None:
+    name = "[here](http://evil.example) <b>`"
+    rows = rows_of(replace(a_wait(20, 10, "SELECT `*`"), waiter_application=name))
+    assert (
+        "· session 20 ((here)(http://evil.example) (b)')",
+        "waits 2.50 s for AccessShareLock on t",
+    ) in rows
+    assert rows[-1] == ("", "`SELECT '*'`")
 
 
 def test_a_secret_in_a_statement_is_not_shown() -> None:

@@ -127,7 +127,9 @@ def test_the_rehearsal_stands_beside_what_production_took() -> None:
 
 def test_every_curve_has_its_picture_its_words_and_its_numbers() -> None:
     page = html_report(REPORTS["succeeded"])
-    assert page.count("<svg") == page.count('role="img"') == page.count("<figcaption>") == 5
+    assert page.count('role="img"') == page.count("<figcaption>") == 5
+    assert page.count("<line ") == 7, "the legend has a sample of every curve"
+    assert (page.count('class="line'), page.count('class="dot reactive')) == (6, 1), "one has a single point"
     assert "during: 1.3 ms in the middle, 40.8 ms at most" in page
     assert page.count("<td>40.8</td>") == 1
 

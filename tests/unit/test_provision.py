@@ -49,3 +49,11 @@ def test_a_capture_that_is_switched_off_is_not_warned_of_but_never_forgotten(
     assert provided.provision is provision
     assert [(check.name, check.state) for check in provided.checks] == [("capture", state)]
     assert "capture=off" in provided.checks[0].message
+
+
+def test_a_write_fence_is_told_with_the_time_that_it_will_cost_at_least() -> None:
+    provided = provide(Policies(without_capture="fence"), False, [IMPOSSIBLE], downtime_s=95)
+    assert provided.provision is Provision.FENCE
+    assert [check.state for check in provided.checks] == [CheckState.WARNING]
+    assert provided.checks[0].message.endswith("the last backup and its proof took 1 min 35 s")
+    assert provide(Policies(without_capture="fence"), True, [FINE]).provision is Provision.CAPTURE

@@ -134,6 +134,17 @@ def test_a_recovery_is_told_rung_by_rung() -> None:
     assert "| downgrade | no | 2.00 s | users.status differs |" in markdown_report(recovered_report())
 
 
+def test_what_is_too_long_for_its_place_in_prefect_is_broken_or_told_below_and_stays_whole() -> None:
+    detail = "rule status_is_filled is broken by 500 rows: " + ", ".join(f"(id={n})" for n in range(30))
+    step = Step(name="verify", state=StepState.FAILED, started_at=NOW, detail=detail)
+    text = markdown_report(recovered_report(error=detail, steps=(step,)))
+    assert "| verify | failed | 0.00 s | see below |" in text
+    block = text.split("```text\n")[1].split("\n```")[0]
+    assert " ".join(block.splitlines()) == detail
+    assert max(map(len, block.splitlines())) <= 72
+    assert "- verify: rule status\\_is\\_filled is broken by 500 rows: (id=0), " in text
+
+
 def test_the_next_command_can_be_copied_as_it_is() -> None:
     command = "lockkeeper restore shop shop-b1 --accept-loss"
     report = recovered_report(outcome=Outcome.NEEDS_HUMAN, next_command=command)
