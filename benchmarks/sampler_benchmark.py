@@ -54,6 +54,7 @@ RUN = "benchmark"
 SETTLE_S = 0.1
 """After a switch: transactions that began before it."""
 OPENING_S = 3.0
+FEWEST_PAIRS = 10
 SERVER = {
     "max_connections": "200", "max_wal_size": "4GB", "checkpoint_timeout": "1h", "autovacuum": "off",
     "fsync": "off", "shared_buffers": "256MB",
@@ -291,6 +292,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nothing", action="store_true", help="never go on: how large is the noise?")
     options = parser.parse_args()
+    if options.pairs < FEWEST_PAIRS:
+        parser.error(f"fewer than {FEWEST_PAIRS} pairs have no interval")
     with tempfile.TemporaryDirectory(prefix="lockkeeper-benchmark-") as name:
         folder = Path(name)
         folder.chmod(0o755)

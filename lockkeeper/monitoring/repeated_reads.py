@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lockkeeper.errors import DatabaseError
-from lockkeeper.postgres.connection import Connection, Row, execute, fetch_all
+from lockkeeper.postgres.connection import Connection, Row, converting_errors, execute, fetch_all
 
 MOST_PREPARED = 64
 UNKNOWN_STATEMENT, KNOWN_STATEMENT = "26000", "42P05"
@@ -46,7 +46,7 @@ class RepeatedReads:
             return None
         if self._asked[key] is None:
             name = f"lockkeeper_{list(self._asked).index(key)}"
-            with self._connection.cursor() as cursor:
+            with converting_errors(), self._connection.cursor() as cursor:
                 text = cursor.mogrify(query, parameters).decode()
             execute(self._connection, f"PREPARE {name} AS {text}")
             self._asked[key] = f"EXECUTE {name}"

@@ -15,6 +15,7 @@ import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from lockkeeper.errors import ConnectionLostError
 from lockkeeper.monitoring import sampler as sampler_module
 from lockkeeper.monitoring.readings import Activity, Command, Vitals
 from lockkeeper.monitoring.sampler import sampling
@@ -173,6 +174,21 @@ def test_behind_a_pooler_that_changes_the_server_session_looks_go_on(database, l
         for _ in range(3):
             assert sampler.activity().connections >= 1
             assert sampler.vitals().unseen == {}
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2], ids=["first look", "preparing", "prepared"])
+def test_a_session_that_is_ended_is_a_lost_connection_at_whatever_look(database, looks) -> None:
+    with sampling(database, statement_timeout_ms=PATIENCE_MS) as sampler:
+        for _ in range(looks):
+            sampler.activity()
+        with connect(database, "tests") as connection:
+            end = "SELECT pg_terminate_backend(%s)"
+            execute(connection, end, (sampler.connection.info.backend_pid,))
+        for _ in range(2):
+            with pytest.raises(ConnectionLostError):
+                sampler.activity()
+            with pytest.raises(ConnectionLostError):
+                sampler.vitals()
 
 
 def test_with_the_sequences_granted_nothing_is_left_unseen(role, owner) -> None:
