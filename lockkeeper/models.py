@@ -250,7 +250,9 @@ class Instance(Fact):
     host: str
     port: int
     folder: str = Field(description="Its data, configuration and log, on the machine that restored it.")
-    recovery_lsn: str
+    recovery_lsn: str = Field(
+        description="The moment that it was recovered to: a position, a time or 'latest'."
+    )
     switched: bool = Field(default=False, description="The target's switch_command has run for it.")
 
 

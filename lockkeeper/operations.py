@@ -53,7 +53,9 @@ class OperationSteps(Protocol):
         """Return the manifest of a backup that may be restored; raises RefusedError."""
         ...
 
-    def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
+    def put_back(
+        self, manifest: BackupManifest, asked_by: str, accept_loss: bool, until: str | None = None
+    ) -> RestoreReport:
         """Restore beside, verify, swap; raises RefusedError when writes would be lost unaccepted."""
         ...
 
@@ -93,13 +95,19 @@ def run_backup(steps: OperationSteps, request: MigrationRequest) -> RunReport:
 
 
 def run_restore(
-    steps: OperationSteps, request: MigrationRequest, backup_id: str, *, accept_loss: bool = False
+    steps: OperationSteps,
+    request: MigrationRequest,
+    backup_id: str,
+    *,
+    accept_loss: bool = False,
+    until: str | None = None,
 ) -> RunReport:
     """Let a backup take the place of the database, which is kept as quarantine.
 
     Holds the migration lock. Refuses, under the fence and before the swap, when anything was written since
     the backup, unless ``accept_loss`` says that these writes may go (they stay in the quarantine). Only
-    that counts here: the target's recovery policy is about recoveries that nobody watches.
+    that counts here: the target's recovery policy is about recoveries that nobody watches. ``until`` is a
+    later moment than a physical backup's own, out of the archive.
     """
 
     def play(record: RunRecord) -> None:
@@ -108,7 +116,7 @@ def run_restore(
             record.update(backup_id=manifest.id)
             note(f"{manifest.id} of {manifest.created_at:%Y-%m-%d %H:%M:%S %Z}, {manifest.state.value}")
         with steps.exclusive(), record.step("restore") as note:
-            done = steps.put_back(manifest, request.initiator, accept_loss)
+            done = steps.put_back(manifest, request.initiator, accept_loss, until)
             record.update(restore=done)
             where = f"serves on {done.instance.host}:{done.instance.port}" if done.instance else None
             note(where or f"writes were refused for {done.fence_s:.2f} s")

@@ -50,7 +50,12 @@ def restore_with_replay(
 
 @once(name="restore")
 def put_back(
-    target: str, run_id: str, manifest: BackupManifest, asked_by: str, accept_loss: bool
+    target: str,
+    run_id: str,
+    manifest: BackupManifest,
+    asked_by: str,
+    accept_loss: bool,
+    until: str | None = None,
 ) -> RestoreReport:
     """Restore what an operator asked for; raises RefusedError when writes would be lost unaccepted."""
-    return engine_of(target, run_id).put_back(manifest, asked_by, accept_loss)
+    return engine_of(target, run_id).put_back(manifest, asked_by, accept_loss, until)

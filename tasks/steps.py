@@ -113,9 +113,11 @@ class OperationTasks(_RunSteps, OperationSteps):
         publish_trend(*self._of_run)
         return done
 
-    def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
+    def put_back(
+        self, manifest: BackupManifest, asked_by: str, accept_loss: bool, until: str | None = None
+    ) -> RestoreReport:
         """See ``OperationSteps``."""
-        return put_back(*self._of_run, manifest, asked_by, accept_loss)
+        return put_back(*self._of_run, manifest, asked_by, accept_loss, until)
 
 
 class MigrationTasks(_RunSteps, MigrationSteps):

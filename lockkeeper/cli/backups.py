@@ -104,6 +104,14 @@ def restore(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Restore even if something was written since the backup.")
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="MOMENT",
+            help="Of a physical backup, out of the archive: latest, a position (0/3000060) or a time.",
+        ),
+    ] = None,
     report_file: ReportFile = None,
 ) -> Result:
     """Let a backup take the database's place.
@@ -124,5 +132,5 @@ def restore(
     chosen = select_target(target, options)
     session: Session = context.obj
     session.changing = f"lockkeeper status {chosen.name}"
-    runbook = functools.partial(run_restore, backup_id=backup_id, accept_loss=accept_loss)
+    runbook = functools.partial(run_restore, backup_id=backup_id, accept_loss=accept_loss, until=to)
     return play(session, chosen, None, runbook, report_file)

@@ -18,6 +18,7 @@ from lockkeeper import __version__
 from lockkeeper.cli import (
     alerts,
     approvals,
+    archive,
     backups,
     drill,
     lint,
@@ -69,7 +70,7 @@ for _command in (
     migrations.migrate, migrations.plan, lint.lint, status.status, watch.watch, trend.trend,
     pages.report, metrics.metrics,
     approvals.approve, approvals.reject, approvals.abort,
-    backups.backup, backups.backups, backups.restore, drill.drill, rename.tune,
+    backups.backup, backups.backups, backups.restore, archive.archive, drill.drill, rename.tune,
     recoveries.recover, recoveries.undo, recoveries.clean, stack.up, stack.down,
 ):  # fmt: skip
     app.command()(_command)

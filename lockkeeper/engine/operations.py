@@ -28,7 +28,10 @@ class OperationEngine(StandbyEngine):
 
     def expire_backups(self) -> list[str]:
         """Remove the backups that the retention policy lets go, never the last verified one."""
-        return backup.expire_backups(self.target)
+        gone = backup.expire_backups(self.target)
+        kept = [one for one in backup.list_backups(self.target) if one.state is not BackupState.EXPIRED]
+        physical.expire_archived(open_storage(self.target.storage), self.target.name, kept)
+        return gone
 
     def restorable(self, backup_id: str) -> BackupManifest:
         """Return the manifest of a backup that an operator may restore; raises RefusedError."""
@@ -64,7 +67,9 @@ class OperationEngine(StandbyEngine):
             return last_drill(open_storage(self.target.storage), self.target.name)
         return None
 
-    def put_back(self, manifest: BackupManifest, asked_by: str, accept_loss: bool) -> RestoreReport:
+    def put_back(
+        self, manifest: BackupManifest, asked_by: str, accept_loss: bool, until: str | None = None
+    ) -> RestoreReport:
         """Restore what an operator asked for; only ``accept_loss`` counts, not the recovery policy.
 
         Raises:
@@ -76,8 +81,11 @@ class OperationEngine(StandbyEngine):
                 manifest.id,
                 run_id=self.run_id,
                 switch=accept_loss,
+                until=physical.parse_point(until) if until else None,
                 progress=self.say("restore"),
             )
+        if until is not None:
+            raise RefusedError(f"Backup {manifest.id} is a dump: it has one moment only. Leave --to out.")
         with contextlib.ExitStack() as shield:
 
             def before_swap(scene: recovery.FencedScene) -> None:

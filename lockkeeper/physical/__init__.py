@@ -8,16 +8,21 @@ Guarantees: nothing stays on the target's server whatever dies here (no replicat
 a backup is verified only when a server was started from what the storage holds and its content was read.
 """
 
+from lockkeeper.physical.archive import Archiver, expire_archived
 from lockkeeper.physical.base_backup import create_physical_backup
 from lockkeeper.physical.drill import drill_physical_backup
+from lockkeeper.physical.point import parse_point
 from lockkeeper.physical.readiness import check_readiness
 from lockkeeper.physical.restore import restore_physical_backup
 from lockkeeper.physical.verify import verify_physical_backup
 
 __all__ = [
+    "Archiver",
     "check_readiness",
     "create_physical_backup",
     "drill_physical_backup",
+    "expire_archived",
+    "parse_point",
     "restore_physical_backup",
     "verify_physical_backup",
 ]

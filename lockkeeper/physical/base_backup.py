@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from lockkeeper.backup.create import facts_of
@@ -38,6 +36,7 @@ from lockkeeper.physical.cluster import (
 from lockkeeper.physical.moment import Moment, agreed_moment
 from lockkeeper.physical.programs import PhysicalPrograms, find_physical_programs
 from lockkeeper.physical.readiness import require_ready
+from lockkeeper.physical.scratch import scratch_folder
 from lockkeeper.physical.wal import kept_log, receive_until, receiving_log, store_log
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
@@ -135,11 +134,7 @@ class _Making:
 
     def make(self) -> BackupManifest:
         began = time.monotonic()
-        with (
-            tempfile.TemporaryDirectory(prefix="lockkeeper-wal-") as name,
-            kept_log(self._target.url, self._run_id),
-        ):
-            folder = Path(name)
+        with scratch_folder(self._target) as folder, kept_log(self._target.url, self._run_id):
             with receiving_log(self._programs, folder, self._environment):
                 base = self._stream_base()
                 base_s = time.monotonic() - began

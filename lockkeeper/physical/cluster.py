@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lockkeeper.postgres.connection import Connection, fetch_all, fetch_one, named_query
+from lockkeeper.postgres.connection import Connection, fetch_all, fetch_one, fetch_value, named_query
 
 RECOVERY_SETTINGS = (
     "max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions",
@@ -31,6 +31,11 @@ class Cluster(NamedTuple):
 def read_cluster(connection: Connection) -> Cluster:
     """Read it; takes no lock."""
     return Cluster(*fetch_one(connection, named_query("cluster", "lockkeeper.physical")))
+
+
+def read_system(connection: Connection) -> str:
+    """Return what tells this server's files from every other's."""
+    return str(fetch_value(connection, "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"))
 
 
 def read_recovery_settings(connection: Connection) -> dict[str, str]:

@@ -9,7 +9,8 @@ from lockkeeper.backup.progress import ProgressCallback, silent
 from lockkeeper.config import Target
 from lockkeeper.errors import RefusedError
 from lockkeeper.models import BackupKind, DrillReport, utc_now
-from lockkeeper.physical.instance import instance_of, scratch_folder
+from lockkeeper.physical.instance import instance_of, require_room
+from lockkeeper.physical.scratch import scratch_folder
 from lockkeeper.physical.verify import compared
 from lockkeeper.storage import open_storage
 
@@ -34,7 +35,8 @@ def drill_physical_backup(
         )
     started_at, storage = utc_now(), open_storage(target.storage)
     began = time.monotonic()
-    with scratch_folder(target, manifest) as folder:
+    with scratch_folder(target) as folder:
+        require_room(folder, manifest)
         instance = instance_of(target, manifest, folder)
         with compared(target, storage, instance, run_id, progress or silent) as found:
             ready_s = time.monotonic() - began

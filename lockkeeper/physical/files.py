@@ -11,6 +11,7 @@ from pathlib import Path
 from lockkeeper.backup.archive import archive_chunks
 from lockkeeper.backup.progress import Progress, ProgressCallback
 from lockkeeper.errors import BackupCorruptError, ProgramError
+from lockkeeper.physical.archive import fetch_archived
 from lockkeeper.physical.instance import Instance, give
 from lockkeeper.physical.wal import fetch_log
 from lockkeeper.process import run_program, running
@@ -44,6 +45,8 @@ def lay_out(instance: Instance, storage: Storage, progress: ProgressCallback) ->
     (instance.folder / "closed_hba.conf").write_text(_HBA)
     _extract(instance, storage, progress)
     fetch_log(storage, instance.manifest, instance.log)
+    if instance.until is not None:
+        fetch_archived(storage, instance.manifest, instance.log)
     for path in instance.log.iterdir():
         give(path, instance.programs.user)
     progress(Progress("checksums"))

@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL
 from lockkeeper.config import Target
 from lockkeeper.errors import BackupCorruptError, ConnectionLostError, PreflightError
 from lockkeeper.models import BackupManifest, PhysicalFacts
+from lockkeeper.physical.point import RecoveryPoint
 from lockkeeper.physical.programs import PhysicalPrograms, find_physical_programs
 from lockkeeper.postgres.connection import connect, fetch_value
 from lockkeeper.process import RunningProgram, running
@@ -43,11 +44,13 @@ class Instance:
         folder: its folder; ``data``, ``wal`` and the log of what the server says are in it.
         programs: of its major version.
         manifest: what it was made from.
+        until: a moment after the backup's own that it recovers to; None is the backup's.
     """
 
     folder: Path
     programs: PhysicalPrograms
     manifest: BackupManifest
+    until: RecoveryPoint | None = None
 
     @property
     def data(self) -> Path:
@@ -106,11 +109,12 @@ def closed_settings(instance: Instance, socket_folder: Path) -> dict[str, str]:
 
 def recovery_settings(instance: Instance) -> dict[str, str]:
     """Return the settings that bring the server to the backup's moment and then open it."""
+    until = instance.until or RecoveryPoint(lsn=instance.facts.recovery_lsn)
     return {
         "restore_command": f"cp {shlex.quote(str(instance.log))}/%f %p",
-        "recovery_target_lsn": instance.facts.recovery_lsn,
-        "recovery_target_inclusive": "off",
         "recovery_target_action": "promote",
+        "recovery_target_timeline": "current",
+        **until.settings(),
     }
 
 
@@ -186,25 +190,9 @@ def _wait_until_open(server: RunningProgram, url: URL, manifest: BackupManifest,
         time.sleep(_POLL_S)
 
 
-@contextlib.contextmanager
-def scratch_folder(target: Target, manifest: BackupManifest) -> Iterator[Path]:
-    """Yield a folder for a server that is only looked at; removed afterwards.
-
-    It is below the policy ``physical_folder``, or in the system's folder for temporary files.
-    """
-    parent = target.policies.physical_folder or None
-    if parent is not None:
-        Path(parent).mkdir(parents=True, exist_ok=True)
-    name = tempfile.mkdtemp(prefix=f"lockkeeper-{manifest.id}-", dir=parent)
-    try:
-        Path(name).chmod(0o711)
-        require_room(Path(name), manifest)
-        yield Path(name)
-    finally:
-        shutil.rmtree(name, ignore_errors=True)
-
-
-def instance_of(target: Target, manifest: BackupManifest, folder: Path) -> Instance:
+def instance_of(
+    target: Target, manifest: BackupManifest, folder: Path, until: RecoveryPoint | None = None
+) -> Instance:
     """Return the instance that will be in ``folder``; raises ConfigurationError without its programs."""
     programs = find_physical_programs(manifest.server_version_num, target.client_bin_dir)
-    return Instance(folder, programs, manifest)
+    return Instance(folder, programs, manifest, until)

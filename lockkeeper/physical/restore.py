@@ -21,6 +21,7 @@ from lockkeeper.errors import BackupCorruptError, ConfigurationError, ProgramErr
 from lockkeeper.models import BackupManifest, BackupState, RestoreReport
 from lockkeeper.models import Instance as InstanceReport
 from lockkeeper.physical.instance import instance_of, require_room
+from lockkeeper.physical.point import RecoveryPoint
 from lockkeeper.physical.serving import Serving, serve
 from lockkeeper.physical.verify import compared, with_content
 from lockkeeper.process import run_program
@@ -38,6 +39,7 @@ def restore_physical_backup(
     *,
     run_id: str,
     switch: bool = False,
+    until: RecoveryPoint | None = None,
     progress: ProgressCallback | None = None,
 ) -> RestoreReport:
     """Start a server from a backup, compare it with its manifest, let it serve on an address of its own.
@@ -50,10 +52,12 @@ def restore_physical_backup(
         backup_id: a backup that is ``uploaded`` or ``verified``; it is compared anyway.
         run_id: names the connections.
         switch: run the target's ``switch_command`` at the end, if it has one.
+        until: a later moment than the backup's own, out of the archive; its rows are read, not compared.
         progress: told the stages and the downloaded bytes.
 
     Raises:
-        BackupCorruptError: the backup is not what its manifest says; nothing of it is left here.
+        BackupCorruptError: the archive does not reach so far, or the backup is not what its manifest says;
+            nothing of it is left here.
         RefusedError: no folder, no programs, no room, or it is there already.
         ProgramError: the server does not start with its own configuration.
     """
@@ -67,17 +71,18 @@ def restore_physical_backup(
             raise RefusedError(f"Somebody else is bringing backup {backup_id} back in {folder}.")
         _make_empty(folder)
         require_room(folder, manifest)
-        instance = instance_of(target, manifest, folder)
+        instance = instance_of(target, manifest, folder, until)
         try:
             with compared(target, storage, instance, run_id, progress or silent) as found:
                 proof = summary(manifest, found.restore_s, time.monotonic() - began)
-            if manifest.state is BackupState.UPLOADED:
+            if manifest.state is BackupState.UPLOADED and until is None:
                 manifest = mark_verified(storage, with_content(manifest, found.content), proof)
             (progress or silent)(Progress("start"))
             serving = serve(instance, target, run_id)
             save(folder / _RECORD, serving)
         except BackupCorruptError as error:
-            note_failure(storage, manifest, redact(str(error)))
+            if until is None:  # else it may be the archive that does not reach so far
+                note_failure(storage, manifest, redact(str(error)))
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except BaseException:

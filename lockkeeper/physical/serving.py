@@ -86,7 +86,7 @@ def serve(instance: Instance, target: Target, run_id: str) -> Serving:
         backup_id=instance.manifest.id,
         host="127.0.0.1" if listen in ("*", "0.0.0.0", "localhost") else listen.split(",")[0].strip(),  # noqa: S104
         port=port,
-        recovery_lsn=instance.facts.recovery_lsn,
+        recovery_lsn=str(instance.until or instance.facts.recovery_lsn),
         process=process,
     )
     try:

@@ -22,7 +22,8 @@ from lockkeeper.config import Target
 from lockkeeper.errors import BackupCorruptError, LockkeeperError
 from lockkeeper.models import BackupManifest, BackupVerification, DataFingerprint
 from lockkeeper.physical.files import lay_out
-from lockkeeper.physical.instance import Instance, instance_of, recovered, scratch_folder
+from lockkeeper.physical.instance import Instance, instance_of, recovered, require_room
+from lockkeeper.physical.scratch import scratch_folder
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import (
     compare_data,
@@ -62,14 +63,17 @@ def compared(
     with recovered(instance, target, run_id) as url:
         restore_s = time.monotonic() - began
         progress(Progress("compare"))
-        content = _compare(instance.manifest, url, run_id, target.policies.restore_jobs)
+        content = _compare(instance, url, run_id, target.policies.restore_jobs)
         yield Recovered(url, content, restore_s, time.monotonic() - began - restore_s)
 
 
-def _compare(manifest: BackupManifest, url: URL, run_id: str, jobs: int) -> DataFingerprint:
+def _compare(instance: Instance, url: URL, run_id: str, jobs: int) -> DataFingerprint:
+    manifest = instance.manifest
     with connect(url, "compare", run_id=run_id) as connection:
         schema = schema_fingerprint(connection)
     content = data_fingerprint(url, jobs=jobs, run_id=run_id)
+    if instance.until is not None:
+        return content  # every row could be read; there is nothing that it could be compared with
     findings = []
     if manifest.schema_fingerprint is not None:
         findings += compare_schemas(manifest.schema_fingerprint, schema)
@@ -104,7 +108,8 @@ def verify_physical_backup(
     manifest = read_manifest(storage, target.name, backup_id)
     require_state(manifest)
     try:
-        with scratch_folder(target, manifest) as folder:
+        with scratch_folder(target) as folder:
+            require_room(folder, manifest)
             instance = instance_of(target, manifest, folder)
             with compared(target, storage, instance, run_id, progress or silent) as found:
                 manifest = with_content(manifest, found.content)

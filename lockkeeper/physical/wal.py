@@ -100,7 +100,7 @@ def store_log(storage: Storage, manifest: BackupManifest, folder: Path) -> tuple
         name = path.name.removesuffix(PARTIAL)
         storage.put_stream(
             segment_key(manifest.target, manifest.id, name),
-            _compressed(path),
+            compressed_file(path),
             expected_bytes=path.stat().st_size,
         )
         names.append(name)
@@ -109,7 +109,8 @@ def store_log(storage: Storage, manifest: BackupManifest, folder: Path) -> tuple
     return names, total
 
 
-def _compressed(path: Path) -> Iterator[bytes]:
+def compressed_file(path: Path) -> Iterator[bytes]:
+    """Yield a segment as one zstd stream with a checksum."""
     compressor = zstandard.ZstdCompressor(level=1, write_checksum=True).compressobj()
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(_READ_BYTES), b""):
@@ -132,7 +133,7 @@ def fetch_log(storage: Storage, manifest: BackupManifest, folder: Path) -> None:
     found = 0
     for key in stored:
         path = folder / key.removeprefix(prefix).removesuffix(".zst")
-        found += _decompress(storage.open_stream(key), path, manifest)
+        found += decompress_file(storage.open_stream(key), path, manifest)
     if found != facts.wal_bytes:
         raise BackupCorruptError(
             f"The log of backup {manifest.id} has {found} bytes, its manifest says {facts.wal_bytes}.",
@@ -140,7 +141,8 @@ def fetch_log(storage: Storage, manifest: BackupManifest, folder: Path) -> None:
         )
 
 
-def _decompress(chunks: Iterable[bytes], path: Path, manifest: BackupManifest) -> int:
+def decompress_file(chunks: Iterable[bytes], path: Path, manifest: BackupManifest) -> int:
+    """Write a segment; returns its bytes. Raises BackupCorruptError when it is damaged."""
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     try:
         with path.open("wb") as file:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -28,12 +30,13 @@ from lockkeeper.physical import (
     verify_physical_backup,
 )
 from lockkeeper.physical.restore import instance_folder
+from lockkeeper.physical.scratch import scratch_folder
 from lockkeeper.physical.serving import Serving
 from lockkeeper.postgres.connection import connect, execute, fetch_value
 from lockkeeper.recovery.capture.files import load
 from lockkeeper.runbook import MigrationRequest
 from lockkeeper.storage import open_storage
-from tests.integration.restorable import fill
+from tests.integration.restorable import fill, until
 
 MakeTarget = Callable[..., Target]
 
@@ -116,6 +119,19 @@ def test_what_was_committed_before_the_moment_is_there_and_nothing_after(
     assert manifest.data_fingerprint is not None
 
 
+def test_what_a_killed_proof_has_left_is_removed_by_the_next_and_what_is_in_use_is_not(
+    backed_up: Target,
+) -> None:
+    left = Path(backed_up.policies.physical_folder) / "lockkeeper-scratch-of-a-dead-process"
+    left.mkdir(parents=True)
+    (left / "claim.lock").touch()
+    with scratch_folder(backed_up) as mine, scratch_folder(backed_up) as other:
+        assert not left.exists()
+        assert mine.exists()
+        assert other.exists()
+    assert not mine.exists()
+
+
 def test_a_changed_byte_in_the_stored_files_makes_the_backup_failed(backed_up: Target) -> None:
     manifest = only_backup(backed_up)
     assert isinstance(backed_up.storage, LocalStorageSettings)
@@ -166,6 +182,49 @@ def test_nothing_stays_on_the_server_or_in_storage_when_the_copy_is_killed(
     with connect(target.maintenance_url, "tests") as connection:
         query = "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'lockkeeper_moment%'"
         assert fetch_value(connection, query) == 0
+
+
+_HANGING = """
+import os, pathlib
+from pydantic import SecretStr
+from lockkeeper.config import LocalStorageSettings, Policies, Target
+from lockkeeper.physical import base_backup
+base_backup.pg_basebackup_cmd = lambda _: ["sleep", "600"]
+target = Target(
+    name="shop", database_url=SecretStr(os.environ["TEST_URL"]),
+    storage=LocalStorageSettings(path=pathlib.Path(os.environ["TEST_STORAGE"])),
+    policies=Policies(physical_folder=os.environ["TEST_FOLDER"]),
+)
+base_backup.create_physical_backup(target, run_id="killed")
+"""
+
+
+def test_a_backup_that_is_killed_keeps_no_log_back_and_the_next_one_is_made(
+    database: URL, physical: Callable[..., Target]
+) -> None:
+    target = fill(physical(database))
+    assert isinstance(target.storage, LocalStorageSettings)
+    environment = {
+        **os.environ,
+        "TEST_URL": target.database_url.get_secret_value(),
+        "TEST_STORAGE": str(target.storage.path),
+        "TEST_FOLDER": target.policies.physical_folder,
+    }
+
+    def count_of(query: str) -> int:
+        with connect(target.maintenance_url, "tests") as connection:
+            return int(fetch_value(connection, query))
+
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'lockkeeper_log%'"
+    receivers = "SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE '%:physical:killed'"
+    with subprocess.Popen([sys.executable, "-c", _HANGING], env=environment) as process:
+        until(lambda: count_of(slots) and count_of(receivers))
+        process.kill()
+    until(lambda: not count_of(slots) and not count_of(receivers))
+    assert only_backup(target).state is BackupState.STARTED
+    manifest = create_physical_backup(target, run_id="tests")
+    assert manifest.state is BackupState.UPLOADED
+    assert list(Path(target.policies.physical_folder).glob("lockkeeper-scratch-*")) == []
 
 
 def test_expired_backups_leave_no_byte_and_the_last_verified_of_each_kind_stays(backed_up: Target) -> None:
@@ -222,4 +281,4 @@ def test_a_drill_times_the_way_back_from_the_physical_backup(backed_up: Target) 
     assert report.drill.backup_kind is BackupKind.PHYSICAL
     assert report.drill.rows == 700
     assert report.drill.restore_s <= report.drill.predicted_recovery_s
-    assert list(Path(backed_up.policies.physical_folder).glob("lockkeeper-*")) == []
+    assert list(Path(backed_up.policies.physical_folder).glob("lockkeeper-scratch-*")) == []

@@ -13,7 +13,7 @@ from lockkeeper.drill.chart import data_uri
 from lockkeeper.drill.objective import check_objective, forecast_s
 from lockkeeper.drill.story import loss_sentence, markdown_trend
 from lockkeeper.errors import StorageError
-from lockkeeper.models import CheckState, DrillReport
+from lockkeeper.models import BackupKind, CheckState, DrillReport
 from lockkeeper.operations import too_slow
 from lockkeeper.storage.local import LocalStorage
 
@@ -87,6 +87,15 @@ def test_the_forecast_grows_with_the_database_and_never_refuses(last, database_b
     check = check_objective(last, database_bytes, 300.0, "shop")
     assert (check.state, check.refuses) == (state, False)
     assert says in check.message
+
+
+def test_what_a_physical_backup_would_take_is_said_beside_a_dump_that_is_too_slow() -> None:
+    slow, physical = drill(predicted_recovery_s=412.0), drill(backup_kind=BackupKind.PHYSICAL)
+    check = check_objective(slow, 10**9, 300.0, "shop", physical)
+    assert "would take 6 min 52 s" in check.message
+    assert "from a physical backup it would take 1 min 27 s" in check.message
+    assert "lockkeeper backup --kind physical" in check_objective(slow, 10**9, 300.0, "shop").message
+    assert "would take 1 min 27 s" in check_objective(None, 10**9, 300.0, "shop", physical).message
 
 
 def test_a_database_that_has_shrunk_is_not_promised_to_come_back_faster() -> None:

@@ -12,14 +12,17 @@ from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import BackupKind, BackupManifest, BackupState, PhysicalFacts, utc_now
 from lockkeeper.physical import programs as programs_module
 from lockkeeper.physical import readiness
+from lockkeeper.physical.archive import expire_archived, next_segment
 from lockkeeper.physical.base_backup import pg_basebackup_cmd
 from lockkeeper.physical.cluster import Cluster
 from lockkeeper.physical.files import pg_verifybackup_cmd
 from lockkeeper.physical.instance import Instance, closed_settings, postgres_cmd
+from lockkeeper.physical.point import parse_point
 from lockkeeper.physical.programs import PhysicalPrograms, find_physical_programs
 from lockkeeper.physical.restore import instance_folder
 from lockkeeper.physical.serving import serving_settings
 from lockkeeper.physical.wal import pg_receivewal_cmd, received_segments
+from lockkeeper.storage.local import LocalStorage
 
 PROGRAMS = PhysicalPrograms(Path("/pg/bin"), None)
 TARGET = Target(
@@ -139,3 +142,46 @@ def test_segments_are_known_by_their_names_partial_or_not(tmp_path: Path) -> Non
         "000000010000000000000002",
         "000000010000000000000003.partial",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "segment_bytes", "following"),
+    [
+        ("000000010000000000000003", 2**24, "000000010000000000000004"),
+        ("0000000100000000000000FF", 2**24, "000000010000000100000000"),
+        ("00000002000000000000000F", 2**28, "000000020000000100000000"),
+    ],
+)
+def test_the_segment_after_a_segment_follows_its_size(name: str, segment_bytes: int, following: str) -> None:
+    assert next_segment(name, segment_bytes) == following
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("latest", {}),
+        ("0/300a0", {"recovery_target_lsn": "0/300A0", "recovery_target_inclusive": "off"}),
+        ("2026-11-23T10:45:00Z", {"recovery_target_time": "2026-11-23 10:45:00+00:00"}),
+        ("2026-11-23 10:45:00", {"recovery_target_time": "2026-11-23 10:45:00+00:00"}),
+        ("2026-11-23T10:45:00+02:00", {"recovery_target_time": "2026-11-23 10:45:00+02:00"}),
+    ],
+)
+def test_a_moment_is_a_position_a_time_or_the_end(text: str, settings: dict[str, str]) -> None:
+    assert parse_point(text).settings() == settings
+
+
+def test_what_is_no_moment_is_refused_with_what_one_looks_like() -> None:
+    with pytest.raises(ConfigurationError, match="'yesterday' is no moment: give latest"):
+        parse_point("yesterday")
+
+
+def test_archived_log_goes_only_when_no_backup_that_is_kept_needs_it(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    names = ["000000010000000000000001", "000000010000000000000002", "000000010000000000000003.partial"]
+    keys = [f"shop/wal/{system}/{name}.zst" for system in ("7001", "7002") for name in names]
+    for key in keys:
+        storage.put_bytes(key, b"log")
+    kept = instance(tmp_path).manifest.model_copy(update={"system_identifier": "7001"})
+    assert expire_archived(storage, "shop", [kept]) == 1
+    assert [item.key for item in storage.list("shop/wal/")] == keys[1:]
+    assert expire_archived(storage, "shop", []) == 0
