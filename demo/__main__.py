@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from demo.databases import MIGRATIONS, contents, differences, make_database, row_counts
+from demo.databases import FIRST_REVISION, MIGRATIONS, contents, differences, make_database, row_counts
 from demo.deployments import REPOSITORY, FinishedRun, run_deployment, save_and_deploy
 from demo.story import Story
 from lockkeeper.config import AlembicSettings, Policies, Target
@@ -57,7 +57,7 @@ def play(folder: Path, story: Story) -> int:
     shop = _target(stack, "shop", ALEMBIC_INI)
     # A rehearsal would find what is wrong before production is touched; here the recovery is to be seen.
     faulty = _target(stack, "shop-faulty", FAULTY_INI, Policies(rehearsal="off"))
-    _fill(stack, shop, "000", story)
+    _fill(stack, shop, FIRST_REVISION, story)
     _fill(stack, faulty, "head", story)
     with story.timed("targets saved, flows deployed"):
         save_and_deploy(stack, [shop, faulty])

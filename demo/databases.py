@@ -22,6 +22,7 @@ from lockkeeper.postgres.fingerprint import (
 )
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+FIRST_REVISION = "000"
 SAMPLE_DATA = MIGRATIONS / "sample_data.sql"
 LEAST_ROWS = {"users": 100_000, "products": 50_000}
 _WITH_LEFTOVERS = r"SELECT datname FROM pg_database WHERE datname = %s OR datname LIKE %s || '\_lk\_%%'"
@@ -49,10 +50,12 @@ def make_database(server: URL, name: str, alembic_ini: Path, revision: str) -> U
             execute(connection, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(leftover)))
         execute(connection, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     url = server.set(database=name)
-    _run_alembic(url, alembic_ini, revision)
+    _run_alembic(url, alembic_ini, FIRST_REVISION)
     with connect(url, "demo", autocommit=False) as connection:
         execute(connection, SAMPLE_DATA.read_text(encoding="utf-8"))
         connection.commit()
+    if revision != FIRST_REVISION:
+        _run_alembic(url, alembic_ini, revision)
     with connect(url, "demo") as connection:
         execute(connection, "VACUUM ANALYZE")
     return url

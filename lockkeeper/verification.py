@@ -25,6 +25,7 @@ from lockkeeper.postgres.connection import (
     named_query,
 )
 from lockkeeper.postgres.fingerprint import compare_schemas
+from lockkeeper.postgres.own_objects import without_own
 
 SHOWN_KEYS = 5
 
@@ -108,7 +109,9 @@ def check_schema(expected: SchemaFingerprint | None, now: SchemaFingerprint) -> 
     """
     if expected is None:
         return []
-    there, here = (without_invalid_indexes(without_capture(schema)) for schema in (expected, now))
+    there, here = (
+        without_invalid_indexes(without_own(without_capture(schema))) for schema in (expected, now)
+    )
     differences = compare_schemas(there, here)
     checks = [failed("schema", f"not as in the rehearsal: {difference}") for difference in differences]
     return checks or [passed("schema", "it is the one that the rehearsal has led to")]

@@ -46,7 +46,6 @@ products = Table(
     Column("id", BigInteger, Identity(always=False), primary_key=True),
     Column("sku", String(32), nullable=False),
     Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
     Column("price_cents", Integer, nullable=False),
     Column("stock", Integer, nullable=False, server_default=text("0")),
     Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),

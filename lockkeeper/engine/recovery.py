@@ -19,6 +19,7 @@ from lockkeeper.ladder import LadderFacts, Rung
 from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
+from lockkeeper.postgres.own_objects import without_own
 from lockkeeper.recovery.take_over import (
     TakingOver,
     restore_with_replay,
@@ -203,8 +204,9 @@ class RecoveryEngine(StandbyEngine):
         )
 
     def schema_differences(self, backup: BackupManifest) -> list[str]:
-        """Say where the live schema differs from the backup's; reads the catalogue only."""
+        """Say where the live schema differs from the backup's, but for Lockkeeper's own; reads only."""
         if backup.schema_fingerprint is None:
             return ["the backup has no schema fingerprint"]
         with connect(self.target.url, "verify", run_id=self.run_id) as connection:
-            return compare_schemas(backup.schema_fingerprint, schema_fingerprint(connection))
+            now = schema_fingerprint(connection)
+        return compare_schemas(without_own(backup.schema_fingerprint), without_own(now))

@@ -1,7 +1,7 @@
 """A scratch database as it is at one moment, and what two such moments differ in.
 
-Not a difference: Alembic's version tables, the physical order of columns, and sequences that are further on
-(a row that came and went has used a value, and PostgreSQL never takes it back).
+Not a difference: Alembic's version tables, what is Lockkeeper's own, the physical order of columns, and
+sequences that are further on (a row that came and went has used a value, and PostgreSQL never takes it back).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lockkeeper.postgres.fingerprint import (
     data_fingerprint,
     schema_fingerprint,
 )
+from lockkeeper.postgres.own_objects import without_objects, without_own, without_own_tables
 from lockkeeper.proving.models import Finding, FindingKind
 
 _AS_CATALOGUED = """
@@ -62,23 +63,8 @@ class Observer:
 
     def schema(self) -> SchemaFingerprint:
         """Read the schema, in its own transaction."""
-        found = schema_fingerprint(self.connection).objects
-        hidden = {f"table {name}" for name in self.version_tables}
-        known = 0
-        while known < len(hidden):  # what belongs to them, and what belongs to that
-            known = len(hidden)
-            hidden |= {
-                f"{kind} {identity}"
-                for kind, objects in found.items()
-                for identity, properties in objects.items()
-                if properties.get("of") in hidden
-            }
-        return SchemaFingerprint(
-            objects={
-                kind: {name: one for name, one in objects.items() if f"{kind} {name}" not in hidden}
-                for kind, objects in found.items()
-            }
-        )
+        found = without_own(schema_fingerprint(self.connection))
+        return without_objects(found, {f"table {name}" for name in self.version_tables})
 
     def data(self) -> DataFingerprint:
         """Read the rows of tables that have any; empty ones cost nothing but their names."""
@@ -86,7 +72,7 @@ class Observer:
             return DataFingerprint(tables={})
         found = data_fingerprint(self.url, jobs=self.jobs, run_id=self.run_id, connection=self.connection)
         tables = {name: one for name, one in found.tables.items() if name not in self.version_tables}
-        return found.model_copy(update={"tables": tables})
+        return without_own_tables(found.model_copy(update={"tables": tables}))
 
 
 def invalid_indexes(schema: SchemaFingerprint) -> set[str]:

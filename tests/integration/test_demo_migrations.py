@@ -17,6 +17,7 @@ from lockkeeper.postgres.fingerprint import (
     data_fingerprint,
     schema_fingerprint,
 )
+from lockkeeper.postgres.own_objects import without_own, without_own_tables
 
 DEMO = Path(__file__).parents[2] / "migrations"
 SETTINGS = AlembicSettings(config_file=DEMO / "alembic.ini")
@@ -42,7 +43,7 @@ def broken_rules(url: URL) -> dict[str, int]:
 
 def fingerprints(url: URL) -> tuple[Any, Any]:
     with connect(url, "tests") as connection:
-        return schema_fingerprint(connection), data_fingerprint(url)
+        return without_own(schema_fingerprint(connection)), without_own_tables(data_fingerprint(url))
 
 
 def test_every_revision_goes_up_and_down_and_up_again_and_loses_nothing(database: URL) -> None:
@@ -57,19 +58,19 @@ def test_every_revision_goes_up_and_down_and_up_again_and_loses_nothing(database
             schema_again, data_again = fingerprints(database)
             assert compare_schemas(schema, schema_again) == [], step.id
             lost = [line for line in compare_data(data, data_again) if VERSION_TABLE not in line]
-            if step.id != "002b":  # its downgrade leaves the copies in a column that 002 drops
-                assert lost == [], step.id
+            assert lost == [], step.id
             demo.upgrade(demo.plan(step.id))
         assert demo.model_differences() == []
         assert broken_rules(database) == {}
         plan = demo.plan("head", current=["000"])
-        assert set(demo.offline_sql(plan)) == {step.id for step in plan.steps}
+        needs_a_database = {"002", "002b"}  # a rename looks at what there is to carry over
+        assert set(demo.offline_sql(plan)) == {step.id for step in plan.steps} - needs_a_database
 
 
 def test_writers_of_the_old_and_the_new_column_agree(database: URL) -> None:
     insert = "INSERT INTO products (sku, name, price_cents, {0}) VALUES ('{0}', 'n', 1, 'first') RETURNING id"
     with session(SETTINGS, database) as demo:
-        demo.upgrade(demo.plan("head"))
+        demo.upgrade(demo.plan("002"))
     with connect(database, "tests") as connection:
         for column in ("description", "description_new"):
             key = fetch_value(connection, insert.format(column))
@@ -82,14 +83,15 @@ def test_writers_of_the_old_and_the_new_column_agree(database: URL) -> None:
 
 def test_the_faulty_revision_commits_its_damage_and_its_downgrade_takes_it_back(database: URL) -> None:
     with session(FAULTY, database) as demo:
-        demo.upgrade(demo.plan("002d"))
+        demo.upgrade(demo.plan("001c"))
         load_sample(database)
+        demo.upgrade(demo.plan("002b"))
         schema, data = fingerprints(database)
         (timing,) = demo.upgrade(demo.plan("head"))
         assert broken_rules(database).keys() == {"users_status_allowed"}
         assert timing.own_writes is not None
         assert timing.own_writes["public.users"][1] == broken_rules(database)["users_status_allowed"]
-        demo.downgrade(("002d",))
+        demo.downgrade(("002b",))
         schema_again, data_again = fingerprints(database)
     assert broken_rules(database) == {}
     assert compare_schemas(schema, schema_again) == []

@@ -4,7 +4,7 @@ The application does not know the status 'dormant'. The revision commits without
 ``users_status_allowed`` finds the damage afterwards, and the downgrade takes it back exactly.
 
 Revision ID: bad
-Revises: 002d
+Revises: 002b
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "bad"
-down_revision = "002d"
+down_revision = "002b"
 branch_labels = None
 depends_on = None
 

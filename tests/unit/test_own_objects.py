@@ -1,0 +1,57 @@
+"""What Lockkeeper keeps in a database does not count as a difference that a migration has made."""
+
+from __future__ import annotations
+
+from lockkeeper.alembic_project.runner.differences import _is_quarantined
+from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
+from lockkeeper.postgres.own_objects import without_objects, without_own, without_own_tables
+
+OF_TABLE = {"of": "table public.products"}
+SCHEMA = SchemaFingerprint(
+    objects={
+        "schema": {"public": {}, "lockkeeper": {}},
+        "table": {
+            "public.products": {"of": "schema public"},
+            "lockkeeper.ledger": {"of": "schema lockkeeper"},
+        },
+        "column": {"public.products.id": OF_TABLE, "lockkeeper.ledger.id": {"of": "table lockkeeper.ledger"}},
+        "trigger": {"zzz_lockkeeper_2 on public.products": OF_TABLE, "audit on public.products": OF_TABLE},
+    }
+)
+
+
+def test_lockkeepers_schema_goes_with_all_that_is_in_it_and_its_triggers() -> None:
+    kept = {(kind, name) for kind, objects in without_own(SCHEMA).objects.items() for name in objects}
+    assert kept == {
+        ("schema", "public"),
+        ("table", "public.products"),
+        ("column", "public.products.id"),
+        ("trigger", "audit on public.products"),
+    }
+
+
+def test_what_belongs_to_a_hidden_table_is_hidden_with_it() -> None:
+    kept = without_objects(SCHEMA, {"table public.products"}).objects
+    assert (list(kept["table"]), list(kept["column"])) == (["lockkeeper.ledger"], ["lockkeeper.ledger.id"])
+
+
+def test_the_ledgers_rows_do_not_count_and_a_users_do() -> None:
+    tables = {
+        name: TableFingerprint(table=name, rows=1, digest="1")
+        for name in ("lockkeeper.ledger", "public.lockkeeper")
+    }
+    data = DataFingerprint(tables=tables, sequences={"lockkeeper.ledger_id_seq": "1 t", "public.s": "1 t"})
+    kept = without_own_tables(data)
+    assert (list(kept.tables), list(kept.sequences)) == (["public.lockkeeper"], ["public.s"])
+
+
+class Named:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_column_in_quarantine_is_no_difference_from_the_models() -> None:
+    assert _is_quarantined(("remove_column", None, "products", Named("description_lockkeeper_old")))
+    assert not _is_quarantined(("remove_column", None, "products", Named("description")))
+    assert not _is_quarantined(("add_column", None, "products", Named("description_lockkeeper_old")))
+    assert not _is_quarantined([("modify_type", None, "products", "a", {}, "x", "y")])
