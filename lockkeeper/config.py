@@ -174,11 +174,12 @@ class Policies(_Settings):
     keep_quarantine: bool = Field(default=True, description="Keep the failed database after a restore.")
     retention_count: int = Field(default=7, ge=1, description="Verified backups that are always kept.")
     retention_days: int = Field(default=30, ge=0, description="Backups younger than this are kept.")
-    backup_kind: Literal["dump", "physical"] = Field(
+    backup_kind: Literal["dump", "physical", "snapshot"] = Field(
         default="dump",
         description=(
             "What `lockkeeper backup` and drills use: a 'dump' of the database, or a 'physical' backup of "
-            "its whole server, which comes back faster where there is much data. Migrations make a dump."
+            "its whole server, which comes back faster where there is much data, or a 'snapshot' by a "
+            "managed service. Migrations make a dump."
         ),
     )
     physical_folder: str = Field(
@@ -189,6 +190,10 @@ class Policies(_Settings):
         default="127.0.0.1", description="Addresses that a server brought back listens on."
     )
     physical_port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    managed_source: str = Field(
+        default="", description="What snapshots are made of: rds:INSTANCE or aurora:CLUSTER."
+    )
+    managed_region: str = Field(default="", description="Its region; default is that of boto3's own chain.")
     switch_command: str = Field(
         default="",
         description=(

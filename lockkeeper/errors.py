@@ -129,6 +129,14 @@ class BackupNotFoundError(RefusedError):
         super().__init__(f"No backup {backup_id!r} in the target's storage. `lockkeeper backups` lists them.")
 
 
+class ManagedServiceError(LockkeeperError):
+    """A managed service refused, failed or cannot be reached; ``code`` is its own, or None."""
+
+    def __init__(self, message: str, code: str | None) -> None:
+        self.code = code
+        super().__init__(f"The managed service: {message}.")
+
+
 class CaptureError(LockkeeperError):
     """The application's changes cannot be captured, or no longer: zero loss is not promised from here on."""
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
+from lockkeeper.backup_kinds import BackupKind as BackupKind
+from lockkeeper.backup_kinds import Instance as Instance
+from lockkeeper.backup_kinds import PhysicalFacts as PhysicalFacts
 from lockkeeper.fact import Fact as Fact
 from lockkeeper.measured import MonitorSummary, RevisionCost, Risk
 
@@ -146,29 +149,6 @@ class DatabaseProperties(Fact):
     )
 
 
-class BackupKind(str, Enum):
-    """How a backup was made: rows as a dump, or the files of the whole cluster."""
-
-    DUMP = "dump"
-    PHYSICAL = "physical"
-
-
-class PhysicalFacts(Fact):
-    """What a physical backup is beside its files: all that an instance needs to come back from it."""
-
-    recovery_lsn: str = Field(description="The moment it is brought back to: what began before it is there.")
-    at_snapshot: bool = Field(
-        description="A slot's snapshot is that very moment: content can be compared with production's."
-    )
-    timeline: int
-    first_segment: str
-    last_segment: str
-    wal_bytes: int = Field(description="Of the log's segments, as they are restored.")
-    cluster_bytes: int = Field(description="Of all files, as they are restored, without the log.")
-    settings: dict[str, str] = Field(description="Settings that recovery demands to be as on the primary.")
-    not_logged: tuple[str, ...] = Field(default=(), description="Unlogged tables: they come back empty.")
-
-
 class BackupManifest(Fact):
     """The truth about one backup, written last and kept beside the dump."""
 
@@ -242,18 +222,6 @@ class WarmCopy(Fact):
     warm: bool = Field(description="It is kept, and everything that is written is replayed into it.")
     rehearsal_database: str | None
     message: str
-
-
-class Instance(Fact):
-    """A server that a physical backup was brought back as, running beside the one that it came from."""
-
-    host: str
-    port: int
-    folder: str = Field(description="Its data, configuration and log, on the machine that restored it.")
-    recovery_lsn: str = Field(
-        description="The moment that it was recovered to: a position, a time or 'latest'."
-    )
-    switched: bool = Field(default=False, description="The target's switch_command has run for it.")
 
 
 class RestoreReport(Fact):

@@ -30,6 +30,7 @@ class Kind(str, Enum):
 
     DUMP = "dump"
     PHYSICAL = "physical"
+    SNAPSHOT = "snapshot"
 
 
 @with_options
@@ -40,7 +41,9 @@ def backup(
     target: TargetArgument = None,
     kind: Annotated[
         Kind | None,
-        typer.Option("--kind", help="dump, or physical: the whole server. Default: the policy backup_kind."),
+        typer.Option(
+            "--kind", help="dump, physical (the whole server), snapshot. Default: policy backup_kind."
+        ),
     ] = None,
     report_file: ReportFile = None,
 ) -> Result:

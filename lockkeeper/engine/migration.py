@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from lockkeeper import alembic_project, backup, physical
+from lockkeeper import alembic_project, backup, managed, physical
 from lockkeeper.approval import find_answered
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine.later import LaterEngine
@@ -85,7 +85,12 @@ class Engine(LaterEngine):
         The copy is dropped again, or when ``exclusive`` ends. A physical backup is proven by a server on this
         machine, of which nothing stays.
         """
-        if backup.load_manifest(self.target, backup_id).kind is BackupKind.PHYSICAL:
+        kind = backup.load_manifest(self.target, backup_id).kind
+        if kind is BackupKind.SNAPSHOT:
+            return managed.verify_snapshot_backup(
+                self.target, backup_id, run_id=self.run_id, progress=self.say("verify-backup")
+            )[1]
+        if kind is BackupKind.PHYSICAL:
             return physical.verify_physical_backup(
                 self.target, backup_id, run_id=self.run_id, progress=self.say("verify-backup")
             )[1]

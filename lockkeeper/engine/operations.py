@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from lockkeeper import backup, physical, recovery
+from lockkeeper import backup, managed, physical, recovery
 from lockkeeper.drill import drill_backup, last_drill, write_drill
 from lockkeeper.engine.standby import StandbyEngine
 from lockkeeper.errors import RefusedError, StorageError
@@ -24,6 +24,10 @@ class OperationEngine(StandbyEngine):
             return physical.create_physical_backup(
                 self.target, run_id=self.run_id, progress=self.say("backup")
             )
+        if self.target.policies.backup_kind == "snapshot":
+            return managed.create_snapshot_backup(
+                self.target, run_id=self.run_id, progress=self.say("backup")
+            )
         return backup.create_backup(self.target, run_id=self.run_id, progress=self.say("backup"))
 
     def expire_backups(self) -> list[str]:
@@ -31,6 +35,7 @@ class OperationEngine(StandbyEngine):
         gone = backup.expire_backups(self.target)
         kept = [one for one in backup.list_backups(self.target) if one.state is not BackupState.EXPIRED]
         physical.expire_archived(open_storage(self.target.storage), self.target.name, kept)
+        managed.delete_expired_snapshots(self.target)
         return gone
 
     def restorable(self, backup_id: str) -> BackupManifest:
@@ -54,6 +59,8 @@ class OperationEngine(StandbyEngine):
             drill = physical.drill_physical_backup(
                 self.target, run_id=self.run_id, progress=self.say("drill")
             )
+        elif self.target.policies.backup_kind == "snapshot":
+            drill = managed.drill_snapshot_backup(self.target, run_id=self.run_id, progress=self.say("drill"))
         else:
             drill = drill_backup(
                 self.target, run_id=self.run_id, captures=self.captures(), progress=self.say("drill")
@@ -83,6 +90,10 @@ class OperationEngine(StandbyEngine):
                 switch=accept_loss,
                 until=physical.parse_point(until) if until else None,
                 progress=self.say("restore"),
+            )
+        if manifest.kind is BackupKind.SNAPSHOT:
+            return managed.restore_snapshot_backup(
+                self.target, manifest.id, run_id=self.run_id, until=until, progress=self.say("restore")
             )
         if until is not None:
             raise RefusedError(f"Backup {manifest.id} is a dump: it has one moment only. Leave --to out.")

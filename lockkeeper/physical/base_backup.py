@@ -75,17 +75,7 @@ def create_physical_backup(
         cluster = read_cluster(connection)
     require_ready(target, cluster)
     programs = find_physical_programs(cluster.server_version_num, target.client_bin_dir)
-    storage, now = open_storage(target.storage), utc_now()
-    manifest = BackupManifest(
-        id=new_backup_id(now),
-        kind=BackupKind.PHYSICAL,
-        target=target.name,
-        database=target.database,
-        state=BackupState.STARTED,
-        created_at=now,
-        updated_at=now,
-        server_version_num=cluster.server_version_num,
-    )
+    storage, manifest = open_storage(target.storage), _opening_manifest(target, cluster)
     save_manifest(storage, manifest)
     try:
         done = _Making(target, storage, manifest, cluster, programs, run_id, progress or silent).make()
@@ -98,6 +88,20 @@ def create_physical_backup(
             ) from error
         raise
     return done
+
+
+def _opening_manifest(target: Target, cluster: Cluster) -> BackupManifest:
+    now = utc_now()
+    return BackupManifest(
+        id=new_backup_id(now),
+        kind=BackupKind.PHYSICAL,
+        target=target.name,
+        database=target.database,
+        state=BackupState.STARTED,
+        created_at=now,
+        updated_at=now,
+        server_version_num=cluster.server_version_num,
+    )
 
 
 def _clean_up(storage: Storage, manifest: BackupManifest, error: BaseException) -> None:

@@ -18,11 +18,12 @@ from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.backup.verify import mark_verified, require_state, summary
 from lockkeeper.config import Target
 from lockkeeper.errors import BackupCorruptError, ConfigurationError, ProgramError, RefusedError
+from lockkeeper.local.daemons import end_process
 from lockkeeper.models import BackupManifest, BackupState, RestoreReport
 from lockkeeper.models import Instance as InstanceReport
-from lockkeeper.physical.instance import instance_of, require_room
+from lockkeeper.physical.instance import Instance, instance_of, require_room
 from lockkeeper.physical.point import RecoveryPoint
-from lockkeeper.physical.serving import Serving, serve
+from lockkeeper.physical.serving import STARTING, Serving, serve
 from lockkeeper.physical.verify import compared, with_content
 from lockkeeper.process import run_program
 from lockkeeper.recovery.capture.files import claimed, load, save
@@ -44,11 +45,10 @@ def restore_physical_backup(
 ) -> RestoreReport:
     """Start a server from a backup, compare it with its manifest, let it serve on an address of its own.
 
-    Run again after it died, it begins anew; run again after it was done, it refuses and says where the server
-    is. The new server goes on when this process ends.
+    Run again after it died, it begins anew; after it was done, it refuses and says where the server is.
 
     Args:
-        target: whose backup; its policies say where the server's files go and what it listens on.
+        target: whose backup; its policies say where the server's files go.
         backup_id: a backup that is ``uploaded`` or ``verified``; it is compared anyway.
         run_id: names the connections.
         switch: run the target's ``switch_command`` at the end, if it has one.
@@ -56,13 +56,12 @@ def restore_physical_backup(
         progress: told the stages and the downloaded bytes.
 
     Raises:
-        BackupCorruptError: the archive does not reach so far, or the backup is not what its manifest says;
-            nothing of it is left here.
+        BackupCorruptError: the archive does not reach so far, or the backup is not what its manifest says.
         RefusedError: no folder, no programs, no room, or it is there already.
         ProgramError: the server does not start with its own configuration.
     """
-    began, storage = time.monotonic(), open_storage(target.storage)
-    manifest = read_manifest(storage, target.name, backup_id)
+    began, tell = time.monotonic(), progress or silent
+    manifest = read_manifest(open_storage(target.storage), target.name, backup_id)
     require_state(manifest)
     folder = instance_folder(target, backup_id)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,26 +69,32 @@ def restore_physical_backup(
         if not ours:
             raise RefusedError(f"Somebody else is bringing backup {backup_id} back in {folder}.")
         _make_empty(folder)
-        require_room(folder, manifest)
-        instance = instance_of(target, manifest, folder, until)
         try:
-            with compared(target, storage, instance, run_id, progress or silent) as found:
-                proof = summary(manifest, found.restore_s, time.monotonic() - began)
-            if manifest.state is BackupState.UPLOADED and until is None:
-                manifest = mark_verified(storage, with_content(manifest, found.content), proof)
-            (progress or silent)(Progress("start"))
-            serving = serve(instance, target, run_id)
-            save(folder / _RECORD, serving)
-        except BackupCorruptError as error:
-            if until is None:  # else it may be the archive that does not reach so far
-                note_failure(storage, manifest, redact(str(error)))
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+            require_room(folder, manifest)
+            serving = _bring_back(target, instance_of(target, manifest, folder, until), run_id, tell)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     switched, warnings = _switch(target, serving) if switch else (False, [])
     return _report(manifest, target, folder, serving, switched, warnings, time.monotonic() - began)
+
+
+def _bring_back(target: Target, instance: Instance, run_id: str, progress: ProgressCallback) -> Serving:
+    """Lay out, recover, compare, start; what the comparison shows is written into the manifest."""
+    began, storage, manifest = time.monotonic(), open_storage(target.storage), instance.manifest
+    try:
+        with compared(target, storage, instance, run_id, progress) as found:
+            proof = summary(manifest, found.restore_s, time.monotonic() - began)
+    except BackupCorruptError as error:
+        if instance.until is None:  # else it may be the archive that does not reach so far
+            note_failure(storage, manifest, redact(str(error)))
+        raise
+    if manifest.state is BackupState.UPLOADED and instance.until is None:
+        mark_verified(storage, with_content(manifest, found.content), proof)
+    progress(Progress("start"))
+    serving = serve(instance, target, run_id)
+    save(instance.folder / _RECORD, serving)
+    return serving
 
 
 def instance_folder(target: Target, backup_id: str) -> Path:
@@ -110,6 +115,8 @@ def _make_empty(folder: Path) -> None:
             f"Backup {done.backup_id} has come back already: {folder} serves on {done.host}:{done.port}. "
             f"Start it with {folder}/start, or stop it and remove the folder to bring the backup back anew."
         )
+    begun = load(folder / STARTING, Serving)
+    end_process(begun.process if begun else None)  # started, and then its restore was killed
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o711)
 

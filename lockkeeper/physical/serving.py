@@ -24,8 +24,11 @@ from lockkeeper.local.daemons import (
 from lockkeeper.models import Fact
 from lockkeeper.physical.instance import Instance, give, postgres_cmd, server_environment
 from lockkeeper.postgres.connection import connect
+from lockkeeper.recovery.capture.files import save
 
 START_TIMEOUT_S = 120.0
+STARTING = "starting.json"
+"""Whoever finds this without the record of a complete server has to end its process before anything else."""
 _POLL_S = 0.1
 _HBA = "host all all all md5\n"
 """Where no pg_hba.conf came along. The method md5 takes passwords stored as scram-sha-256, too."""
@@ -89,6 +92,7 @@ def serve(instance: Instance, target: Target, run_id: str) -> Serving:
         recovery_lsn=str(instance.until or instance.facts.recovery_lsn),
         process=process,
     )
+    save(instance.folder / STARTING, serving)
     try:
         _wait_until_reachable(serving, target, run_id, log)
     except BaseException:

@@ -39,7 +39,7 @@ def pg_receivewal_cmd(programs: PhysicalPrograms, folder: Path, end_lsn: str | N
     until = [] if end_lsn is None else [f"--endpos={end_lsn}"]
     return [
         programs.path("pg_receivewal"), f"--directory={folder}", "--no-loop", "--no-sync", "--no-password",
-        *until,
+        "--status-interval=1", *until,
     ]  # fmt: skip
 
 

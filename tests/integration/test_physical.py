@@ -19,7 +19,7 @@ from lockkeeper.backup.manifest import backup_prefix, base_key, load_manifest, s
 from lockkeeper.config import LocalStorageSettings, Policies, Target
 from lockkeeper.engine import Engine
 from lockkeeper.errors import BackupCorruptError, BackupError
-from lockkeeper.local.daemons import end_process
+from lockkeeper.local.daemons import end_process, is_running
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.models import BackupKind, BackupManifest, BackupState, Outcome, utc_now
 from lockkeeper.operations import run_backup, run_drill, run_restore
@@ -255,6 +255,13 @@ def test_a_restore_that_was_killed_begins_anew(backed_up: Target) -> None:
     there = backed_up.url.set(host=report.instance.host, port=report.instance.port)
     assert count(there, "users") == 500
     assert only_backup(backed_up).state is BackupState.VERIFIED
+    former = load(half / "serving.json", Serving)
+    assert former is not None
+    (half / "serving.json").rename(half / "was.json")  # killed just before it could write that it was done
+    again = restore_physical_backup(backed_up, manifest.id, run_id="tests")
+    assert again.instance is not None
+    assert count(backed_up.url.set(host=again.instance.host, port=again.instance.port), "users") == 500
+    assert not is_running(former.process)
 
 
 def test_the_switch_command_runs_with_the_new_address_only_when_loss_is_accepted(

@@ -66,7 +66,7 @@ def test_no_argv_says_where_to_or_as_whom_to_connect(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert pg_receivewal_cmd(PROGRAMS, tmp_path, "0/3000060") == [
         "/pg/bin/pg_receivewal", f"--directory={tmp_path}", "--no-loop", "--no-sync", "--no-password",
-        "--endpos=0/3000060",
+        "--status-interval=1",         "--endpos=0/3000060",
     ]  # fmt: skip
     assert pg_verifybackup_cmd(instance(tmp_path))[-2:] == [
         f"--wal-directory={tmp_path}/wal",
