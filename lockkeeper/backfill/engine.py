@@ -77,6 +77,8 @@ class _Shared:
     failure: BaseException | None = None
     reported: float = 0.0
     watched: bool = True
+    beside: bool = True
+    workers: int = 1
     looked: float = 0.0
 
     def progress(self) -> BackfillProgress:
@@ -107,6 +109,7 @@ class _Keeper:
         self._session, self._chunk, self._token = session, chunk, token
         self._shared, self._steering = shared, steering
         self._vacuuming = Vacuuming(session, chunk.relation_sql, chunk.rows)
+        self._working_since = time.monotonic()
 
     def keep(self, place: Place | None, written: int) -> None:
         """Move the cursor, if the chunk is still ours."""
@@ -127,17 +130,21 @@ class _Keeper:
         with shared.guard:
             shared.written += written
         shared.batch_rows = self._steering.rows
-        self._steering.limit(shared.limits.batch_rows, shared.limits.batch_ms)
+        limits, beside = shared.limits, shared.beside and shared.limits.share_percent < 100
+        self._steering.limit(limits.batch_rows, limits.batch_budget_ms(beside=beside))
         shared.report()
-        if self._vacuuming.after(written, shared.limits.vacuum_percent):
+        worked_s = time.monotonic() - self._working_since
+        if self._vacuuming.after(
+            written, limits.vacuum_percent, gently=beside and limits.share_percent < 100
+        ):
             shared.vacuums += 1
+        shared.stop.wait(limits.rest_s(worked_s, shared.workers, beside=beside))
         self.rest()
+        self._working_since = time.monotonic()
 
     def rest(self) -> None:
         """Wait as long as there is a reason to."""
         shared = self._shared
-        if shared.limits.pause_ms:
-            shared.stop.wait(shared.limits.pause_ms / 1000)
         while True:
             if shared.failure is not None:
                 raise BackfillStoppedError("Another worker of this backfill has failed.")
@@ -184,11 +191,12 @@ def run(
     """
     with connect() as session:
         before = stored.rows_written(session, change_id)
-        shared = _Shared(rows_total, before, stop or threading.Event(), on_progress)
+        shared = _Shared(rows_total, before, stop or threading.Event(), on_progress, workers=workers)
         shared.limits = stored.limits(session, change_id)
         todo = [chunk for chunk in stored.chunks(session, change_id) if not chunk.done]
     shared.report(now=True)
-    shared.watched = watched
+    # Until the first look others count as there; a migration's own session never looks, and never rests.
+    shared.watched = shared.beside = watched
     with _watching(connect, change_id, token, shared, todo) if watched else contextlib.nullcontext():
         _work_through(connect, todo, token, work, shared, workers)
         with connect() as session:
@@ -242,7 +250,8 @@ def _known(session: Session, shared: _Shared) -> Iterator[None]:
 def _fill_chunk(session: Session, chunk: Chunk, token: int, work: Work, shared: _Shared) -> None:
     chunk = stored.of_present_file(session, chunk, token)
     limits = shared.limits
-    steering = Steering(min(FIRST_ROWS, limits.batch_rows), limits.batch_rows, limits.batch_ms)
+    budget_ms = limits.batch_budget_ms(beside=shared.beside)
+    steering = Steering(min(FIRST_ROWS, limits.batch_rows), limits.batch_rows, budget_ms)
     keeper = _Keeper(session, chunk, token, shared, steering)
     keeper.rest()
     fill(session, stored.walk(session, chunk), work, steering, keeper, chunk.after)
@@ -310,6 +319,7 @@ def _watching(
 def _look(session: Session, observation: Observation, change_id: int, token: int, shared: _Shared) -> None:
     limits = stored.limits(session, change_id)
     reasons = observation.reasons(limits)
+    shared.beside = observation.others_at_work()
     if limits.paused:
         reasons = ("paused by request", *reasons)
     shared.limits, shared.probe_ms = limits, observation.probe_ms

@@ -20,6 +20,8 @@ from lockkeeper.online.sql_files import named_query
 PACKAGE = "lockkeeper.backfill"
 PAUSE_LOCK = (0x4C4D, 1)  # "LM", an advisory lock's two keys; 0x4C4B is the migration lock's
 METRIC_TIMEOUT_S = 2.0
+BESIDE_BATCH_MS = 5.0
+MOST_REST_S = 2.0
 _MB = 1024 * 1024
 
 
@@ -43,6 +45,8 @@ class Throttle:
         metric_url: an address that answers with one number.
         max_metric: bound of that number.
         on_failing_row: ``park`` goes on and names the row at the end, ``stop`` stops there.
+        share_percent: of its time that a backfill works while others use the server, in batches of at most
+            5 ms; it rests for the remainder, so that commits do not queue behind its WAL. 100 never rests.
         vacuum_percent: VACUUM when so many percent of the table's rows were written since the last; 0 never.
     """
 
@@ -61,17 +65,34 @@ class Throttle:
     metric_url: str | None = None
     max_metric: float | None = None
     on_failing_row: Literal["park", "stop"] = "park"
+    share_percent: float = 10.0
     vacuum_percent: float = 20.0
 
     def __post_init__(self) -> None:
         if self.batch_rows < 1 or self.batch_ms <= 0 or self.pause_ms < 0:
             raise ConfigurationError("batch_rows and batch_ms must be positive, pause_ms not negative.")
+        if not 0 < self.share_percent <= 100:
+            raise ConfigurationError("share_percent is above 0 and at most 100.")
         if self.on_failing_row not in ("park", "stop"):
             raise ConfigurationError(f"on_failing_row is 'park' or 'stop', not {self.on_failing_row!r}.")
         if (self.metric_sql or self.metric_url) and self.max_metric is None:
             raise ConfigurationError("A metric needs its bound: max_metric.")
         if self.metric_url and not self.metric_url.startswith(("http://", "https://")):
             raise ConfigurationError("metric_url is an http or https address.")
+
+    def batch_budget_ms(self, *, beside: bool) -> float:
+        """Return the time that a batch may take; beside others a short one, unless no share is kept."""
+        if not beside or self.share_percent == 100:
+            return self.batch_ms
+        return min(self.batch_ms, BESIDE_BATCH_MS)
+
+    def rest_s(self, worked_s: float, workers: int, *, beside: bool) -> float:
+        """Return how long a worker rests after it has worked: all workers together keep to the share."""
+        pause_s = self.pause_ms / 1000
+        if not beside:
+            return pause_s
+        share = self.share_percent / 100
+        return max(pause_s, min(MOST_REST_S, worked_s * (max(workers, 1) / share - 1)))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Throttle:
@@ -133,6 +154,10 @@ class Observation:
             if reason:
                 found.append(reason)
         return tuple(found)
+
+    def others_at_work(self) -> bool:
+        """Return whether anybody but Lockkeeper uses the server just now."""
+        return bool(self._session.rows(named_query("others_at_work", PACKAGE))[0][0])
 
     def _number(self, sql: str) -> float:
         value = self._session.rows(sql)[0][0]

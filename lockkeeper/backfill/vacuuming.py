@@ -12,6 +12,7 @@ from lockkeeper.online.sql_files import named_query
 
 PACKAGE = "lockkeeper.backfill"
 LEAST_ROWS = 20_000
+GENTLE_DELAY_MS = 2
 
 
 class Vacuuming:
@@ -29,8 +30,11 @@ class Vacuuming:
             ][0]
         )
 
-    def after(self, written: int, percent: float) -> bool:
-        """Count a batch; vacuum when it pays. SHARE UPDATE EXCLUSIVE: blocks nobody, and waits for nobody."""
+    def after(self, written: int, percent: float, *, gently: bool = False) -> bool:
+        """Count a batch; vacuum when it pays. SHARE UPDATE EXCLUSIVE: blocks nobody, and waits for nobody.
+
+        ``gently`` it rests in between, as autovacuum does.
+        """
         self._since += written
         if not percent or self._since < max(LEAST_ROWS, self._rows * percent / 100):
             return False
@@ -38,5 +42,9 @@ class Vacuuming:
         mark, self._mark = self._mark, self._next_xid()
         if self._session.rows(named_query("old_snapshots", PACKAGE, mark=mark))[0][0]:
             return False
+        if gently:
+            self._session.run(f"SET vacuum_cost_delay = {GENTLE_DELAY_MS}")
         self._session.run(f"VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF, SKIP_LOCKED) {self._table}")
+        if gently:
+            self._session.run("RESET vacuum_cost_delay")
         return True

@@ -30,6 +30,9 @@ class ThrottlePolicy(Fact):
     probe_sql: str | None = Field(default=None, description="A query of the application's kind.")
     max_wal_mb_s: float | None = Field(default=None, gt=0, description="WAL that the server writes.")
     max_dead_rows: int | None = Field(default=None, ge=0, description="That autovacuum has not come to yet.")
+    share_percent: float | None = Field(
+        default=None, gt=0, le=100, description="Of its time that it works while others use the server."
+    )
     vacuum_percent: float | None = Field(
         default=None, ge=0, description="VACUUM when so many percent of the rows were written; 0 never."
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
+import psycopg2
 from sqlalchemy.engine import URL
 
+from lockkeeper.backfill.throttle import Observation
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.throttle import ThrottleRequest
-from lockkeeper.postgres.connection import connect, execute, fetch_value
+from lockkeeper.postgres.connection import connect, execute, fetch_value, libpq_parameters
 from lockkeeper.rename import ColumnChange
+from lockkeeper.rename.connecting import PATIENT_POLICY, session_on
 from lockkeeper.rename.engine import ColumnRename
 
 DEADLINE_S = 60.0
@@ -74,3 +78,16 @@ def until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+def test_who_else_uses_the_server_is_seen_and_own_sessions_are_not_taken_for_others(database: URL) -> None:
+    with session_on(database, "tests", None, PATIENT_POLICY) as session:
+        observation = Observation(session, lambda: (), (0,))
+        until(lambda: not observation.others_at_work())
+        with closing(psycopg2.connect(**libpq_parameters(database))) as application:
+            with application.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            assert observation.others_at_work()
+        with connect(database, "tests") as own:
+            execute(own, "SELECT 1")
+            until(lambda: not observation.others_at_work())
