@@ -130,10 +130,10 @@ def _not_switched(done: RestoreReport, instance: Instance, request: MigrationReq
     """Return what is left to do for a server that was brought back: nobody uses it yet."""
     why = f" {'; '.join(done.warnings)}." if done.warnings else ""
     return NeedsHumanError(
-        f"Backup {done.backup_id} has come back, compared, as a server of its own on {instance.host}:"
-        f"{instance.port} ({instance.folder}); {request.database} on the former server was not touched. "
-        f"What was written there since {instance.recovery_lsn} is not in the new one. Point applications "
-        f"at it.{why}",
+        f"Backup {done.backup_id} has come back, and all of it was read, as a server of its own on "
+        f"{instance.host}:{instance.port} ({instance.folder}); {request.database} on the former "
+        f"server was not touched. What was written there since {instance.recovery_lsn} is not in the "
+        f"new one. Point applications at it.{why}",
         f"psql 'host={instance.host} port={instance.port} dbname={request.database}'",
     )
 

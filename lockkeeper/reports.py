@@ -165,6 +165,13 @@ def restore_facts(report: RunReport) -> list[str]:
     done = report.restore
     if done is None:
         return []
+    if done.instance is not None:
+        used = "Applications were pointed at it" if done.instance.switched else "No application uses it yet"
+        where = f"{done.instance.host}:{done.instance.port}"
+        return [
+            f"Backup {done.backup_id} came back as a server of its own on {where}, as of "
+            f"{done.instance.recovery_lsn}, in {format_duration(done.duration_s)}. {used}."
+        ]
     lines = [
         f"Backup {done.backup_id} now serves as {done.database}.",
         f"Writes were refused for {format_duration(done.fence_s)}; "

@@ -15,6 +15,7 @@ from lockkeeper.measured import MonitorSummary
 from lockkeeper.models import (
     Check,
     CheckState,
+    Instance,
     MigrationPlan,
     Outcome,
     RecoveryAttempt,
@@ -27,7 +28,15 @@ from lockkeeper.models import (
 )
 from lockkeeper.notices import mrkdwn, slack_notice
 from lockkeeper.redaction import register_secret
-from lockkeeper.reports import format_duration, format_size, headline, markdown_report, plain, terminal_report
+from lockkeeper.reports import (
+    format_duration,
+    format_size,
+    headline,
+    markdown_report,
+    plain,
+    restore_facts,
+    terminal_report,
+)
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=timezone.utc)
 SECRET = "Canary-9c1d-report"
@@ -268,3 +277,24 @@ def test_slack_limits_hold_for_any_report() -> None:
 
 def test_the_same_report_gives_the_same_text() -> None:
     assert texts_of(recovered_report()) == texts_of(recovered_report())
+
+
+def test_a_server_of_its_own_is_not_said_to_serve_before_applications_are_pointed_at_it() -> None:
+    def told(switched: bool) -> str:
+        instance = Instance(host="10.0.0.9", port=5433, folder="/srv", recovery_lsn="0/30", switched=switched)
+        restore = RestoreReport(
+            backup_id="b",
+            database="shop",
+            quarantine_database=None,
+            fence_s=0,
+            duration_s=61,
+            instance=instance,
+        )
+        report = RunReport(
+            run_id="r", operation="restore", target="shop", database="shop", started_at=NOW, restore=restore
+        )
+        return " ".join(restore_facts(report))
+
+    assert "on 10.0.0.9:5433, as of 0/30" in told(False)
+    assert "No application uses it yet" in told(False)
+    assert "Applications were pointed at it" in told(True)
