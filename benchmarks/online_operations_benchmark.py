@@ -45,10 +45,11 @@ SELECT format('user%s@example.org', n), md5(n::text), 'NL', now() - n * interval
 FROM generate_series(1, {rows}) AS n;
 ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email);
 """
+# A bare random() is volatile: every row would be compared with another one. The subquery is run once.
 APPLICATION = (
-    "UPDATE users SET credit_cents = credit_cents + 1 WHERE id = 1 + (random() * {rows})::bigint",
+    "UPDATE users SET credit_cents = credit_cents + 1 WHERE id = (SELECT 1 + (random() * {rows})::bigint)",
     "INSERT INTO users (email, full_name, country) VALUES (gen_random_uuid()::text, 'new', 'NL')",
-    "SELECT full_name FROM users WHERE id = 1 + (random() * {rows})::bigint",
+    "SELECT full_name FROM users WHERE id = (SELECT 1 + (random() * {rows})::bigint)",
     "SELECT count(*) FROM users WHERE id BETWEEN 100 AND 200",
 )
 ONE_TRANSACTION = """

@@ -53,13 +53,13 @@ class Stage:
 
 
 @contextlib.contextmanager
-def reader(url: URL, duration_s: float) -> Iterator[None]:
-    """Read the table for so long, or until the block ends."""
+def reader(url: URL, duration_s: float, sql: str = "SELECT count(*) FROM products") -> Iterator[None]:
+    """Hold the table's lock of a reader for so long, or until the block ends."""
     ended, reading = threading.Event(), threading.Event()
 
     def read_on() -> None:
         with connect(url, "benchmark", autocommit=False) as connection:
-            execute(connection, "SELECT count(*) FROM products")
+            execute(connection, sql)
             reading.set()
             ended.wait(duration_s)
 
