@@ -131,7 +131,7 @@ class _Keeper:
             shared.written += written
         shared.batch_rows = self._steering.rows
         limits, beside = shared.limits, shared.beside and shared.limits.share_percent < 100
-        self._steering.limit(limits.batch_rows, limits.batch_budget_ms(beside=beside))
+        self._steering.limit(limits.batch_rows, limits.batch_budget_ms(beside=beside), limits.batch_ms)
         shared.report()
         worked_s = time.monotonic() - self._working_since
         if self._vacuuming.after(
@@ -251,7 +251,7 @@ def _fill_chunk(session: Session, chunk: Chunk, token: int, work: Work, shared: 
     chunk = stored.of_present_file(session, chunk, token)
     limits = shared.limits
     budget_ms = limits.batch_budget_ms(beside=shared.beside)
-    steering = Steering(min(FIRST_ROWS, limits.batch_rows), limits.batch_rows, budget_ms)
+    steering = Steering(min(FIRST_ROWS, limits.batch_rows), limits.batch_rows, budget_ms, limits.batch_ms)
     keeper = _Keeper(session, chunk, token, shared, steering)
     keeper.rest()
     fill(session, stored.walk(session, chunk), work, steering, keeper, chunk.after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockkeeper.backfill.steering import LEAST_ROWS, Steering
+from lockkeeper.backfill.steering import EFFICIENT_ROWS, LEAST_ROWS, Steering
 from lockkeeper.backfill.throttle import BESIDE_BATCH_MS, MOST_REST_S, Throttle
 from lockkeeper.backfill.vacuuming import LEAST_ROWS as VACUUM_ROWS
 from lockkeeper.backfill.vacuuming import Vacuuming
@@ -49,10 +49,24 @@ def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
 
 def test_batches_shrink_to_a_new_budget_within_a_few_batches() -> None:
     steering = Steering(10_000, 10_000, 50.0)
-    steering.limit(10_000, 5.0)
+    steering.limit(10_000, 5.0, 50.0)
     for _ in range(3):
         steering.took(steering.rows, elapsed_ms=steering.rows * 0.005)
     assert steering.rows * 0.005 <= 5.0
+
+
+def test_on_a_busy_machine_batches_do_not_shrink_to_rows_that_never_get_on() -> None:
+    steering = Steering(1_000, 10_000, 5.0, firm_ms=50.0)
+    for _ in range(10):
+        steering.took(steering.rows, elapsed_ms=20.0)
+    assert steering.rows == EFFICIENT_ROWS
+
+
+def test_rows_that_are_slow_themselves_still_shrink_a_batch_to_its_bound() -> None:
+    steering = Steering(1_000, 10_000, 5.0, firm_ms=50.0)
+    for _ in range(10):
+        steering.took(steering.rows, elapsed_ms=float(steering.rows))
+    assert steering.rows <= 50
 
 
 def test_batches_grow_no_faster_than_by_half_and_never_beyond_their_bound() -> None:

@@ -159,7 +159,7 @@ def test_batches_fit_their_time_and_never_exceed_their_bound() -> None:
     assert not steering.failed(LEAST_ROWS)
     assert steering.failed(100)
     assert steering.rows == 50
-    steering.limit(4, 50.0)
+    steering.limit(4, 50.0, 50.0)
     assert steering.rows == 4
 
 
