@@ -122,6 +122,30 @@ def test_a_measurement_refutes_dangers_of_time_and_no_others(rule, locks, durati
     assert finding.counts is not refuted
 
 
+def refutation(scanned: dict[str, int], duration_s: float) -> str:
+    cost = RevisionCost(locks=(hold(held_s=0.1),), scanned=scanned)
+    one = RevisionEstimate(revision="r1", duration_s=duration_s, cost=cost)
+    risk = judge([one], POLICIES, linted("check-without-not-valid"))
+    (finding,) = [one for one in risk.findings if one.kind is Danger.LINT]
+    assert not finding.counts
+    return finding.refuted_because or ""
+
+
+@pytest.mark.parametrize("duration_s", [0.2, 5.0], ids=["short revision", "short lock"])
+def test_a_danger_that_grows_with_the_table_is_refuted_only_up_to_a_size_that_is_told(duration_s) -> None:
+    told = refutation({"public.users": 1_200_000}, duration_s)
+    expected = (
+        "; public.users was read meanwhile, so at that pace it is over the budget of 500 ms "
+        "from about 6,000,000 rows on (now 1,200,000)"
+    )
+    assert told.endswith(expected)
+
+
+@pytest.mark.parametrize("scanned", [{}, {"public.orders": 9}], ids=["nothing", "another table"])
+def test_of_a_lock_under_which_its_table_was_not_read_no_size_is_told(scanned) -> None:
+    assert "rows on" not in refutation(scanned, 5.0)
+
+
 def test_what_the_lint_could_not_read_counts_but_a_tool_that_is_missing_is_only_told() -> None:
     assert [one.kind for one in verdict(lint=linted("x", Severity.UNKNOWN)).counting] == [Danger.UNREAD]
     assert [one.kind for one in verdict(lint=Linted(failure="it crashed")).counting] == [Danger.UNREAD]
