@@ -120,15 +120,20 @@ def clone(url: URL) -> Iterator[URL]:
             execute(connection, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(quoted))
 
 
-def plant(url: URL, candidates: str, chance: random.Random, content: bool) -> tuple[str, list[str]] | None:
-    """Change something by the first candidate that PostgreSQL takes; returns it, and what must be named."""
+def plant(
+    url: URL, candidates: str, chance: random.Random, *, content: bool, silent: bool
+) -> tuple[str, list[str]] | None:
+    """Change something by the first candidate that PostgreSQL takes; returns it, and what must be named.
+
+    ``content``: it must hit a row. ``silent``: without triggers, which would undo it or cascade.
+    """
     with connect(url, "bench") as connection:
         found = fetch_all(connection, candidates)
         chance.shuffle(found)
         for statement, *names in found[:ATTEMPTS]:
             try:
-                if content:
-                    execute(connection, "SET session_replication_role = replica")  # no trigger undoes it
+                if silent:
+                    execute(connection, "SET session_replication_role = replica")
                 if _changed(connection, statement, content):
                     return statement, names
             except DatabaseError:
@@ -155,7 +160,9 @@ def corrupt(url: URL, before: Taken, seed: int) -> Count:
     wrong, nothing, tried = [], [], 0
     for name, candidates in {**CONTENT, **SCHEMA}.items():
         with clone(url) as copy:
-            planted = plant(copy, candidates, random.Random(f"{seed} {name}"), name in CONTENT)
+            of_rows = name in CONTENT
+            chance = random.Random(f"{seed} {name}")
+            planted = plant(copy, candidates, chance, content=of_rows, silent=of_rows)
             if planted is None:
                 nothing.append(name)
                 continue
@@ -172,7 +179,8 @@ def leave(url: URL, before: Taken, seed: int) -> Count:
     wrong, nothing, tried = [], [], 0
     for name, candidates in HARMLESS.items():
         with clone(url) as copy:
-            planted = plant(copy, candidates, random.Random(f"{seed} {name}"), content=False)
+            chance = random.Random(f"{seed} {name}")
+            planted = plant(copy, candidates, chance, content=False, silent=True)
             if planted is None:
                 nothing.append(name)
                 continue

@@ -29,6 +29,16 @@ ABOUT_LOCKS = ABOUT_ROWS | {
     "table-rewrite", "unique-without-index", "validate-in-same-transaction",
 }  # fmt: skip
 """Rules about how long others wait, which a measurement can refute. The others are about what breaks."""
+SAME_WHATEVER_THE_SIZE = frozenset(
+    {
+        "create-trigger", "detach-partition-without-concurrently", "disable-trigger",
+        "drop-index-without-concurrently", "lock-table",
+    }
+)  # fmt: skip
+HEADROOM = 3
+"""What grows with the table must take no more than this part of the budget on the copy to be refuted: nobody
+else uses the copy, its pages are warm, and production has more rows tomorrow (one SET NOT NULL of a million
+rows was within 100 ms alone, and over it on a busy machine)."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ def counted(cost: RevisionCost, blocking: str) -> list[LockHold]:
     return list(longest.values())
 
 
-def _is_over(hold: LockHold, budget_ms: int) -> bool:
+def _is_over(hold: LockHold, budget_ms: float) -> bool:
     return hold.held_s * 1000 > budget_ms
 
 
@@ -157,9 +167,10 @@ def _refuted(rule: str, measured: RevisionEstimate, policies: Policies) -> str |
         return None
     holds = counted(measured.cost, policies.blocking)
     limit = _reach(measured.cost, holds, policies.max_block_ms)
-    if measured.duration_s * 1000 <= policies.max_block_ms:
+    allowed_ms = policies.max_block_ms / (1 if rule in SAME_WHATEVER_THE_SIZE else HEADROOM)
+    if measured.duration_s * 1000 <= allowed_ms:
         return f"the whole revision took {measured.duration_s:.3g} s on a copy of the data{limit}"
-    if rule in ABOUT_ROWS or any(_is_over(hold, policies.max_block_ms) for hold in holds):
+    if rule in ABOUT_ROWS or any(_is_over(hold, allowed_ms) for hold in holds):
         return None
     longest = max((hold.held_s for hold in holds), default=0.0)
     return f"no lock was held longer than {longest:.3g} s on a copy of the data{limit}"

@@ -110,10 +110,20 @@ def test_what_was_not_measured_counts() -> None:
         ("index-without-concurrently", (hold("SHARE", 0.1),), 5.0, True),
         ("index-without-concurrently", (hold("SHARE", 0.9),), 5.0, False),
         ("whole-table-write", (), 5.0, False),
-        ("whole-table-write", (), 0.4, True),
+        ("whole-table-write", (), 0.1, True),
+        ("index-without-concurrently", (hold("SHARE", 0.3),), 5.0, False),
+        ("drop-index-without-concurrently", (hold(held_s=0.3),), 5.0, True),
         ("drop-column", (hold(held_s=0.01),), 0.1, False),
     ],
-    ids=["short lock", "long lock", "rows stay locked", "short revision", "it breaks, it does not block"],
+    ids=[
+        "short lock",
+        "long lock",
+        "rows stay locked",
+        "short revision",
+        "within the budget, without headroom",
+        "the same whatever the size",
+        "it breaks, it does not block",
+    ],
 )
 def test_a_measurement_refutes_dangers_of_time_and_no_others(rule, locks, duration_s, refuted) -> None:
     risk = verdict(*locks, lint=linted(rule), duration_s=duration_s)
