@@ -5,6 +5,7 @@ rewrites a table is seen to; then the lint's findings and the measured locks are
 does it. Whatever counts there, or fails, is "dangerous".
 
     python -m benchmarks.judgement_benchmark            # all of benchmarks/judged_statements.py
+    python -m benchmarks.judgement_benchmark --later    # all of benchmarks/judged_later.py
     python -m benchmarks.judgement_benchmark --only "drop index" truncate
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from benchmarks.judged_later import JUDGED_LATER
 from benchmarks.judged_statements import JUDGED, SCHEMA, Judged
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings, Policies
@@ -116,13 +118,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="of judged_statements.py")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="of the set")
+    parser.add_argument("--later", action="store_true", help="the second set instead of the first")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the larger tables")
     parser.add_argument("--budget-ms", type=int, default=100, help="for a lock that others wait for")
     parser.add_argument("--major", type=int, default=16)
     parser.add_argument("--verbose", action="store_true", help="also why the others were called dangerous")
     arguments = parser.parse_args()
-    cases = [one for one in JUDGED if not arguments.only or one.name in arguments.only]
+    written = JUDGED_LATER if arguments.later else JUDGED
+    cases = [one for one in written if not arguments.only or one.name in arguments.only]
     policies = Policies(max_block_ms=arguments.budget_ms)
     results = judged(cases, arguments.rows, policies, arguments.major)
     wrong = [(one, why) for one, why in results if bool(why) is not one.dangerous]
