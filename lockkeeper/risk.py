@@ -22,7 +22,7 @@ ABOUT_ROWS = frozenset({"whole-table-write", "write-with-ddl"})
 """Rules about rows that stay locked until the transaction ends: no lock on the table shows them."""
 ABOUT_LOCKS = ABOUT_ROWS | {
     "add-column-rewrite", "attach-partition-without-check", "check-without-not-valid", "column-type-change",
-    "create-trigger", "detach-partition-without-concurrently", "disable-trigger", "domain-constraint",
+    "create-trigger", "detach-partition-without-concurrently", "domain-constraint",
     "drop-index-without-concurrently", "exclusion-constraint", "foreign-key-without-not-valid",
     "index-without-concurrently", "lock-held-while-scanning", "lock-table", "primary-key-without-index",
     "refresh-without-concurrently", "reindex-without-concurrently", "set-not-null-without-check",
@@ -31,8 +31,8 @@ ABOUT_LOCKS = ABOUT_ROWS | {
 """Rules about how long others wait, which a measurement can refute. The others are about what breaks."""
 SAME_WHATEVER_THE_SIZE = frozenset(
     {
-        "create-trigger", "detach-partition-without-concurrently", "disable-trigger",
-        "drop-index-without-concurrently", "lock-table",
+        "create-trigger", "detach-partition-without-concurrently", "drop-index-without-concurrently",
+        "lock-table",
     }
 )  # fmt: skip
 HEADROOM = 3

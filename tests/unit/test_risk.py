@@ -114,6 +114,7 @@ def test_what_was_not_measured_counts() -> None:
         ("index-without-concurrently", (hold("SHARE", 0.3),), 5.0, False),
         ("drop-index-without-concurrently", (hold(held_s=0.3),), 5.0, True),
         ("drop-column", (hold(held_s=0.01),), 0.1, False),
+        ("disable-trigger", (hold("SHARE ROW EXCLUSIVE", 0.01),), 0.1, False),
     ],
     ids=[
         "short lock",
@@ -123,6 +124,7 @@ def test_what_was_not_measured_counts() -> None:
         "within the budget, without headroom",
         "the same whatever the size",
         "it breaks, it does not block",
+        "rows get past triggers",
     ],
 )
 def test_a_measurement_refutes_dangers_of_time_and_no_others(rule, locks, duration_s, refuted) -> None:
