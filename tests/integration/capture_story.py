@@ -7,15 +7,19 @@ import random
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg2
 from sqlalchemy.engine import URL
 
+from lockkeeper.config import Target
 from lockkeeper.local.daemons import ProcessIdentity
+from lockkeeper.recovery.capture import Capture, starting_capture
 from lockkeeper.recovery.capture.files import load
-from tests.integration.captured import read
+from lockkeeper.recovery.capture.orphans import find_orphans
+from tests.integration.captured import clone, read
 
 SHOP = """
 CREATE TABLE orders (id bigint PRIMARY KEY, writer int, note text);
@@ -107,3 +111,21 @@ def eventually(condition: Callable[[], bool], what: str, deadline_s: float = DEA
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+def copied(target: Target) -> URL:
+    return clone(target.maintenance_url, target.url, f"copy_{uuid.uuid4().hex[:8]}")
+
+
+def begin(target: Target, run_id: str = "20261126T100000Z-abc123", **more: object) -> Capture:
+    with starting_capture(target, run_id, **more) as started:  # type: ignore[arg-type]
+        return started.capture
+
+
+def left_on_server(target: Target) -> list[str]:
+    return [orphan.description for orphan in find_orphans(target)]
+
+
+def identities(target: Target) -> set[str]:
+    query = "SELECT DISTINCT relreplident::text FROM pg_class WHERE relname IN ('orders', 'accounts')"
+    return {kind for (kind,) in read(target.url, query)}

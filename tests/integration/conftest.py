@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
+from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.recovery.capture import find_captures
+from lockkeeper.recovery.capture.files import HOME_VARIABLE
+from lockkeeper.recovery.replay import open_replay
+from tests.integration.capture_story import SHOP
+from tests.integration.captured import Line, captured_line, run
 from tests.integration.planting import PLANTED_SETTINGS, set_system
 from tests.integration.restorable import SMALL, drop_leftovers, fill
 
@@ -117,3 +124,63 @@ def watched_server(server_folder: Path) -> Iterator[EmbeddedPostgres]:
 def watched_database(watched_server: EmbeddedPostgres, make_database: Callable[..., URL]) -> URL:
     """A database of its own on that server."""
     return make_database(watched_server)
+
+
+@pytest.fixture
+def line_on(make_database: Callable[..., URL], tmp_path: Path) -> Iterator[Callable[..., Line]]:
+    """Return a function: server, schema -> a line whose source has that schema."""
+    contexts = []
+
+    def make(server: EmbeddedPostgres, *schema: str, marks: str = "origin") -> Line:
+        source = make_database(server)
+        run(source, *schema)
+        name = f"copy_{uuid.uuid4().hex[:8]}"
+        context = captured_line(server.url(), source, name, tmp_path / name, marks=marks)
+        contexts.append(context)
+        return context.__enter__()
+
+    yield make
+    for context in reversed(contexts):
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def line(server: EmbeddedPostgres, line_on: Callable[..., Line]) -> Callable[..., Line]:
+    """Return a function: schema -> a line on the default server."""
+    return lambda *schema, **more: line_on(server, *schema, **more)
+
+
+@pytest.fixture
+def capture_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the test's own for captures."""
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+
+
+@pytest.fixture
+def store_on(
+    make_database: Callable[..., URL], make_target: Callable[..., Target]
+) -> Iterator[Callable[..., Target]]:
+    """Return a function: server -> a store on it; every capture of it is ended after the test."""
+    made: list[Target] = []
+
+    def make(server: EmbeddedPostgres) -> Target:
+        url = make_database(server)
+        run(url, SHOP)
+        made.append(make_target(url))
+        return made[-1]
+
+    yield make
+    for target in made:
+        for capture in find_captures(target):
+            replay = open_replay(target, capture)
+            if replay is not None:
+                replay.stop()
+                with connect(target.maintenance_url, "tests") as connection:
+                    execute(connection, f"DROP DATABASE IF EXISTS {replay.copy_url.database} WITH (FORCE)")
+            capture.end(target, "the test is over")
+
+
+@pytest.fixture
+def store(server: EmbeddedPostgres, store_on: Callable[..., Target]) -> Target:
+    """A store on the default server, for captures."""
+    return store_on(server)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import URL
 
 from lockkeeper.config import Target
-from lockkeeper.errors import CaptureEndedError, CaptureError, RefusedError, StorageError
+from lockkeeper.errors import CaptureEndedError, CaptureError, RefusedError
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
 from lockkeeper.models import CheckState, utc_now
-from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
-from lockkeeper.recovery import remains as remains_module
+from lockkeeper.postgres.connection import connect, execute, fetch_value
 from lockkeeper.recovery.capture import (
     Capture,
     CaptureLimits,
@@ -26,85 +24,40 @@ from lockkeeper.recovery.capture import (
     find_captures,
     open_capture,
     own_session_statements,
-    starting_capture,
 )
 from lockkeeper.recovery.capture import identities as identities_module
 from lockkeeper.recovery.capture import slot as slot_module
 from lockkeeper.recovery.capture import worker as capture_worker
-from lockkeeper.recovery.capture.files import HOME_VARIABLE, captures_home, is_claimed
+from lockkeeper.recovery.capture.files import is_claimed
 from lockkeeper.recovery.capture.models import spool_folder
-from lockkeeper.recovery.capture.orphans import drop_orphan, find_orphans
 from lockkeeper.recovery.capture.upload import fetch_capture
-from lockkeeper.recovery.remains import find_remains, remove_remains
-from lockkeeper.recovery.replay import ReplayState, open_replay, start_replay
+from lockkeeper.recovery.replay import ReplayState, start_replay
 from lockkeeper.recovery.replay import worker as replay_worker
 from lockkeeper.recovery.spool import segment_numbers
-from tests.integration.capture_story import SHOP, Writers, eventually, kill
-from tests.integration.captured import clone, read, run
+from tests.integration.capture_story import (
+    SHOP,
+    Writers,
+    begin,
+    copied,
+    eventually,
+    identities,
+    kill,
+    left_on_server,
+)
+from tests.integration.captured import read, run
 
 CATCH_UP_S = 60.0
 _INCOMPRESSIBLE = """
 UPDATE accounts SET status = (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 200))
 """
 SMALL = CaptureLimits(retained_wal_bytes=32 * 2**20, abandoned_s=600)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
-
-
-@pytest.fixture
-def shop_on(
-    make_database: Callable[..., URL], make_target: Callable[..., Target]
-) -> Iterator[Callable[..., Target]]:
-    """Return a function: server -> a shop on it; every capture of it is ended after the test."""
-    made: list[Target] = []
-
-    def make(server: EmbeddedPostgres) -> Target:
-        url = make_database(server)
-        run(url, SHOP)
-        made.append(make_target(url))
-        return made[-1]
-
-    yield make
-    for target in made:
-        for capture in find_captures(target):
-            replay = open_replay(target, capture)
-            if replay is not None:
-                replay.stop()
-                with connect(target.maintenance_url, "tests") as connection:
-                    execute(connection, f"DROP DATABASE IF EXISTS {replay.copy_url.database} WITH (FORCE)")
-            capture.end(target, "the test is over")
-
-
-@pytest.fixture
-def shop(server: EmbeddedPostgres, shop_on: Callable[..., Target]) -> Target:
-    return shop_on(server)
-
-
-def copied(target: Target) -> URL:
-    return clone(target.maintenance_url, target.url, f"copy_{uuid.uuid4().hex[:8]}")
-
-
-def begin(target: Target, run_id: str = "20261126T100000Z-abc123", **more: object) -> Capture:
-    with starting_capture(target, run_id, **more) as started:  # type: ignore[arg-type]
-        return started.capture
-
-
-def left_on_server(target: Target) -> list[str]:
-    return [orphan.description for orphan in find_orphans(target)]
-
-
-def identities(target: Target) -> set[str]:
-    query = "SELECT DISTINCT relreplident::text FROM pg_class WHERE relname IN ('orders', 'accounts')"
-    return {kind for (kind,) in read(target.url, query)}
+pytestmark = pytest.mark.usefixtures("capture_home")
 
 
 def test_no_acknowledged_write_is_lost_when_capture_and_replay_are_killed_again_and_again(
-    every_server: EmbeddedPostgres, shop_on: Callable[..., Target]
+    every_server: EmbeddedPostgres, store_on: Callable[..., Target]
 ) -> None:
-    target = shop_on(every_server)
+    target = store_on(every_server)
     copy = copied(target)
     capture = begin(target)
     writers = Writers(target.url, pause_s=0.002)
@@ -136,65 +89,65 @@ def test_no_acknowledged_write_is_lost_when_capture_and_replay_are_killed_again_
     assert (left_on_server(target), identities(target)) == ([], {"d"})
 
 
-def test_an_abandoned_capture_never_keeps_more_wal_than_its_limit(shop: Target) -> None:
-    capture = begin(shop, limits=SMALL)
+def test_an_abandoned_capture_never_keeps_more_wal_than_its_limit(store: Target) -> None:
+    capture = begin(store, limits=SMALL)
     kill(capture.folder, "capture")
     eventually(lambda: capture.status().state is CaptureState.DEAD, "it was not killed")
     highest = 0
     query = "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots"
-    with connect(shop.url, "tests") as connection:
+    with connect(store.url, "tests") as connection:
         for _ in range(400):
             execute(connection, _INCOMPRESSIBLE)
             kept = fetch_value(connection, query)
             if kept is None:
                 break
             highest = max(highest, int(kept))
-        eventually(lambda: left_slots(shop) == [], "the slot is still there")
+        eventually(lambda: left_slots(store) == [], "the slot is still there")
     print(f"kept at most {highest / 2**20:.0f} MiB of WAL, the limit is 32 MiB")
     # The sentinel looks once a second: what can be written in that time comes on top.
     assert highest < SMALL.retained_wal_bytes + 256 * 2**20
-    capture.ensure_running(shop)
+    capture.ensure_running(store)
     eventually(lambda: capture.status().state is CaptureState.ENDED, "nobody was told")
     with pytest.raises(CaptureEndedError, match="dropped its slot"):
-        capture.ensure_running(shop)
-    assert identities(shop) == {"d"}
+        capture.ensure_running(store)
+    assert identities(store) == {"d"}
 
 
 def left_slots(target: Target) -> list[tuple[object, ...]]:
     return read(target.url, "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'lockkeeper%'")
 
 
-def test_a_slot_that_nobody_reads_from_is_dropped_in_time(shop: Target) -> None:
-    capture = begin(shop, limits=CaptureLimits(abandoned_s=1))
+def test_a_slot_that_nobody_reads_from_is_dropped_in_time(store: Target) -> None:
+    capture = begin(store, limits=CaptureLimits(abandoned_s=1))
     kill(capture.folder, "capture")
-    eventually(lambda: left_slots(shop) == [], "the slot is still there")
+    eventually(lambda: left_slots(store) == [], "the slot is still there")
     query = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'lockkeeper:sentinel%'"
-    eventually(lambda: read(shop.url, query) == [], "the sentinel is still there")
+    eventually(lambda: read(store.url, query) == [], "the sentinel is still there")
 
 
-def test_a_capture_ends_itself_at_its_limit_and_says_why(shop: Target) -> None:
-    capture = begin(shop, limits=CaptureLimits(spool_bytes=300_000))
-    with connect(shop.url, "tests") as connection:
+def test_a_capture_ends_itself_at_its_limit_and_says_why(store: Target) -> None:
+    capture = begin(store, limits=CaptureLimits(spool_bytes=300_000))
+    with connect(store.url, "tests") as connection:
         execute(
             connection, "INSERT INTO orders SELECT g, 0, repeat('x', 100) FROM generate_series(1, 5000) AS g"
         )
     eventually(lambda: capture.status().state is CaptureState.ENDED, "it goes on")
     assert "spool" in capture.status().reason
-    assert (left_on_server(shop), identities(shop)) == ([], {"d"})
+    assert (left_on_server(store), identities(store)) == ([], {"d"})
     with pytest.raises(CaptureError, match="ended"):
         capture.require_alive()
 
 
-def test_a_capture_whose_time_is_over_removes_itself_and_its_copy(shop: Target) -> None:
-    copy = copied(shop)
-    capture = begin(shop, until=utc_now() + timedelta(hours=1))
-    replay = start_replay(shop, capture, copy, drop_copy_when_expired=True)
+def test_a_capture_whose_time_is_over_removes_itself_and_its_copy(store: Target) -> None:
+    copy = copied(store)
+    capture = begin(store, until=utc_now() + timedelta(hours=1))
+    replay = start_replay(store, capture, copy, drop_copy_when_expired=True)
     capture.extend(utc_now())
     eventually(lambda: capture.status().state is CaptureState.ENDED, "it goes on")
     eventually(lambda: replay.status().state is ReplayState.STOPPED, "replay goes on")
     query = f"SELECT 1 FROM pg_database WHERE datname = '{copy.database}'"
-    eventually(lambda: read(shop.maintenance_url, query) == [], "the copy is still there")
-    assert left_on_server(shop) == []
+    eventually(lambda: read(store.maintenance_url, query) == [], "the copy is still there")
+    assert left_on_server(store) == []
 
 
 def assert_processes_end(folder: Path) -> None:
@@ -202,16 +155,16 @@ def assert_processes_end(folder: Path) -> None:
         eventually(lambda lock=lock: not is_claimed(folder / lock), f"{lock} is still held")  # type: ignore[misc]
 
 
-def test_processes_whose_folder_is_gone_leave_the_server_and_end(shop: Target) -> None:
-    copy = copied(shop)
-    capture = begin(shop)
-    replay = start_replay(shop, capture, copy)
+def test_processes_whose_folder_is_gone_leave_the_server_and_end(store: Target) -> None:
+    copy = copied(store)
+    capture = begin(store)
+    replay = start_replay(store, capture, copy)
     hidden = capture.folder.with_name("hidden")
     capture.folder.rename(hidden)
     assert_processes_end(hidden)
-    assert left_on_server(shop) == []
+    assert left_on_server(store) == []
     assert not capture.folder.exists(), "nobody makes the folder again"
-    with connect(shop.maintenance_url, "tests") as connection:
+    with connect(store.maintenance_url, "tests") as connection:
         execute(connection, f"DROP DATABASE {replay.copy_url.database}")
 
 
@@ -230,63 +183,35 @@ def test_processes_of_a_server_that_does_not_come_back_end(
     assert replay.status().state is ReplayState.STOPPED
 
 
-def test_a_replay_whose_copy_is_dropped_ends(shop: Target) -> None:
-    copy = copied(shop)
-    capture = begin(shop)
-    replay = start_replay(shop, capture, copy)
-    with connect(shop.maintenance_url, "tests") as connection:
+def test_a_replay_whose_copy_is_dropped_ends(store: Target) -> None:
+    copy = copied(store)
+    capture = begin(store)
+    replay = start_replay(store, capture, copy)
+    with connect(store.maintenance_url, "tests") as connection:
         execute(connection, f"DROP DATABASE {copy.database} WITH (FORCE)")
     eventually(lambda: replay.status().state is ReplayState.STOPPED, "the replay waits for its copy")
     assert capture.status().state is CaptureState.RUNNING
 
 
-def test_a_capture_that_cannot_start_leaves_nothing(shop: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_that_cannot_start_leaves_nothing(store: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot_module, "SLOT_TIMEOUT_S", 0.5)
     monkeypatch.setattr(identities_module, "ATTEMPTS", 1)
-    with connect(shop.url, "tests", autocommit=False) as writing:
+    with connect(store.url, "tests", autocommit=False) as writing:
         execute(writing, "UPDATE accounts SET balance = 1")
         with pytest.raises(CaptureError, match="does not end"):
-            begin(shop)
-    assert (left_on_server(shop), identities(shop)) == ([], {"d"})
-
-
-def test_orphans_are_found_by_name_and_removed_without_their_folder(shop: Target) -> None:
-    capture = begin(shop)
-    with connect(shop.url, "tests") as connection:
-        for statement in own_session_statements(capture.record):
-            fetch_all(connection, statement)
-    kill(capture.folder, "capture")
-    found = find_orphans(shop)
-    assert [orphan.kind for orphan in found] == ["slot", "publication", "origin"]
-    assert found[1].run_id == capture.record.run_id
-    assert identities(shop) == {"f"}
-    for orphan in found:
-        drop_orphan(shop, orphan)
-        drop_orphan(shop, orphan)
-    assert (left_on_server(shop), identities(shop)) == ([], {"d"})
-
-
-def test_an_origin_that_a_killed_session_still_uses_is_dropped_when_it_is_gone(shop: Target) -> None:
-    capture = begin(shop)
-    with connect(shop.url, "migrate") as migration:
-        for statement in own_session_statements(capture.record):
-            execute(migration, statement)
-        leaving = threading.Timer(1.0, migration.close)
-        leaving.start()
-        assert capture.end(shop, "done") == []
-        leaving.join()
-    assert left_on_server(shop) == []
+            begin(store)
+    assert (left_on_server(store), identities(store)) == ([], {"d"})
 
 
 def test_a_copy_is_stripped_beside_the_replay_and_needs_no_lock_on_its_tables_afterwards(
-    shop: Target,
+    store: Target,
 ) -> None:
-    copy = copied(shop)
-    capture = begin(shop)
+    copy = copied(store)
+    capture = begin(store)
     publish = f"CREATE PUBLICATION {capture.record.publication} FOR TABLE orders, accounts"
     full = [f"ALTER TABLE {table} REPLICA IDENTITY FULL" for table in ("orders", "accounts")]
     run(copy, publish, *full)  # as a restored backup has them
-    replay = start_replay(shop, capture, copy)
+    replay = start_replay(store, capture, copy)
     vacuum = threading.Event()
 
     def hold() -> None:
@@ -309,40 +234,42 @@ def test_a_copy_is_stripped_beside_the_replay_and_needs_no_lock_on_its_tables_af
     assert read(copy, "SELECT pubname FROM pg_publication") == []
 
 
-def test_a_copy_can_be_caught_up_from_storage_alone(shop: Target, tmp_path: Path) -> None:
-    copy = copied(shop)
-    capture = begin(shop)
-    writers = Writers(shop.url, count=2, pause_s=0.002)
+def test_a_copy_can_be_caught_up_from_storage_alone(store: Target, tmp_path: Path) -> None:
+    copy = copied(store)
+    capture = begin(store)
+    writers = Writers(store.url, count=2, pause_s=0.002)
     eventually(lambda: writers.acknowledged > 100, "the writers stand still")
     writers.stop()
     eventually(lambda: capture.status().transactions >= writers.acknowledged, "it is not captured")
     capture.detach()
     elsewhere = Capture(tmp_path / "elsewhere")
-    record = fetch_capture(shop, capture.record.run_id, elsewhere.folder)
+    record = fetch_capture(store, capture.record.run_id, elsewhere.folder)
     assert record.slot == capture.record.slot
     assert segment_numbers(spool_folder(elsewhere.folder))
-    replay = start_replay(shop, elsewhere, copy)
+    replay = start_replay(store, elsewhere, copy)
     try:
         eventually(lambda: replay.status().transactions >= writers.acknowledged, "it does not arrive")
         replay.finish()
         writers.assert_all_there(copy)
     finally:
         replay.stop()
-        with connect(shop.maintenance_url, "tests") as connection:
+        with connect(store.maintenance_url, "tests") as connection:
             execute(connection, f"DROP DATABASE {copy.database} WITH (FORCE)")
 
 
-def test_readiness_names_what_is_outside_and_what_is_missing(shop: Target, server: EmbeddedPostgres) -> None:
-    run(shop.url, "CREATE UNLOGGED TABLE cache (id int)", "SELECT lo_from_bytea(0, 'x')")
-    ready = capture_readiness(shop)
+def test_readiness_names_what_is_outside_and_what_is_missing(store: Target, server: EmbeddedPostgres) -> None:
+    run(store.url, "CREATE UNLOGGED TABLE cache (id int)", "SELECT lo_from_bytea(0, 'x')")
+    ready = capture_readiness(store)
     assert ready.possible
     assert [each.table for each in ready.outside] == ["public.cache"]
     assert any("large objects" in check.message for check in ready.checks)
     role = f"plain_{uuid.uuid4().hex[:8]}"
-    run(shop.url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain-password'")
+    run(store.url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain-password'")
     try:
-        url = shop.url.set(username=role, password="plain-password")
-        plain = shop.model_copy(update={"database_url": type(shop.database_url)(url.render_as_string(False))})
+        url = store.url.set(username=role, password="plain-password")
+        plain = store.model_copy(
+            update={"database_url": type(store.database_url)(url.render_as_string(False))}
+        )
         refused = capture_readiness(plain)
         assert not refused.possible
         said = " ".join(check.message for check in refused.checks if check.state is CheckState.FAILED)
@@ -351,92 +278,14 @@ def test_readiness_names_what_is_outside_and_what_is_missing(shop: Target, serve
         assert refused.marks == "message"
         assert {each.table for each in refused.outside} >= {"public.orders", "public.accounts"}
     finally:
-        run(shop.url, f"DROP ROLE {role}")
+        run(store.url, f"DROP ROLE {role}")
 
 
-def test_a_capture_is_known_by_its_run_and_no_other(shop: Target) -> None:
-    capture = begin(shop)
-    assert open_capture(shop, capture.record.run_id).record == capture.record
+def test_a_capture_is_known_by_its_run_and_no_other(store: Target) -> None:
+    capture = begin(store)
+    assert open_capture(store, capture.record.run_id).record == capture.record
     with pytest.raises(RefusedError, match="no capture"):
-        open_capture(shop, "another-run")
-    capture.end(shop, "done")
+        open_capture(store, "another-run")
+    capture.end(store, "done")
     capture.forget()
-    assert find_captures(shop) == []
-
-
-def lost_machine(shop: Target, folder: Path) -> list[str]:
-    """Capture with an origin and something stored, then lose the machine's folder; returns what is left."""
-    capture = begin(shop)
-    with connect(shop.url, "tests") as connection:
-        for statement in own_session_statements(capture.record):
-            fetch_all(connection, statement)
-    kill(capture.folder, "capture")
-    eventually(lambda: not any(one.active for one in find_orphans(shop)), "the server sees that it is gone")
-    capture.folder.rename(folder)
-    return ["slot", "publication", "origin", "stored spool"]
-
-
-def test_what_a_lost_machine_has_left_is_listed_and_cleaned_and_twice_does_no_harm(
-    shop: Target, tmp_path: Path
-) -> None:
-    kinds = lost_machine(shop, tmp_path / "lost")
-    assert [one.kind for one in find_remains(shop)] == kinds
-    removed, problems = remove_remains(shop, "cleaning")
-    assert ([line.rpartition(" ")[0] for line in removed], problems) == (kinds, [])
-    assert (find_remains(shop), left_on_server(shop), identities(shop)) == ([], [], {"d"})
-    assert remove_remains(shop, "cleaning") == ([], [])
-
-
-def test_what_a_living_capture_of_another_machine_uses_stays_unless_asked_for(
-    shop: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin(shop)
-    here = tmp_path / "home"
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "elsewhere"))
-    assert [(one.kind, one.kept) for one in find_remains(shop)] == [
-        ("slot", True),
-        ("publication", True),
-        ("stored spool", True),
-    ]
-    assert remove_remains(shop, "cleaning") == ([], [])
-    monkeypatch.setenv(HOME_VARIABLE, str(here))
-    find_captures(shop)[0].require_alive()
-
-
-def test_an_origin_of_a_capture_of_another_database_is_not_ours(
-    server: EmbeddedPostgres, shop_on: Callable[..., Target], tmp_path: Path
-) -> None:
-    mine, theirs = shop_on(server), shop_on(server)
-    lost_machine(theirs, tmp_path / "lost")
-    assert [one.kind for one in find_remains(mine) if one.kind != "stored spool"] == []
-    remove_remains(theirs, "cleaning")
-
-
-def test_a_folder_without_a_readable_capture_is_a_spool_that_can_go(shop: Target) -> None:
-    folder = captures_home() / shop.name / "20261126T100000Z-torn"
-    folder.mkdir(parents=True)
-    (folder / "capture.json").write_text("{")
-    (one,) = find_remains(shop)
-    assert (one.kind, one.kept) == ("spool", False)
-    assert "damaged" in one.description
-    assert remove_remains(shop, "cleaning") == (["spool 20261126T100000Z-torn"], [])
-    assert not folder.exists()
-
-
-def test_a_storage_that_is_down_does_not_keep_a_slot_from_being_dropped(
-    shop: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lost_machine(shop, tmp_path / "lost")
-
-    def unreadable(target: Target) -> list[str]:
-        raise StorageError("the storage is down", target.name)
-
-    monkeypatch.setattr(remains_module, "stored_captures", unreadable)
-    removed, problems = remove_remains(shop, "cleaning")
-    assert ([line.rpartition(" ")[0] for line in removed], problems) == (
-        ["slot", "publication", "origin"],
-        [],
-    )
-    (left,) = find_remains(shop)
-    assert (left.kind, left.kept) == ("stored spool", True)
-    assert "the storage is down" in left.description
+    assert find_captures(store) == []
