@@ -178,7 +178,7 @@ def test_a_failing_batch_is_halved_down_to_single_rows() -> None:
 
 def test_a_lower_limit_counts_from_the_next_batch_on() -> None:
     steering = Steering(rows=1_000, most_rows=10_000, target_ms=50)
-    steering.limit(most_rows=10, target_ms=50)
+    steering.limit(most_rows=10, target_ms=50, firm_ms=50)
     assert steering.rows == 10
     steering.took(10, 0.1)
     assert steering.rows == 10
