@@ -142,6 +142,8 @@ class _Rename:
         if refusal is not None:
             self.stop(refusal)
             return
+        if self.answers:
+            self.refuse_what_is_gone()
         self.prepare()
         flip = self.approval(FLIP, "flip")
         if flip is None:
@@ -163,6 +165,18 @@ class _Rename:
             with self.record.step("rejected") as note:
                 note(str(answer))
             self.record.conclude(Outcome.REJECTED, next_command=self.command("start"))
+
+    def refuse_what_is_gone(self) -> None:
+        """Refuse a yes to a change that was aborted meanwhile: begun anew, it would flip without being asked.
+
+        Raises:
+            RefusedError: the change was aborted, or the database does not know it (it was restored, say).
+        """
+        if self.steps.status().stage == "aborted":
+            raise RefusedError(
+                f"{self.request.subject} was approved, but has been aborted since: nothing was touched. "
+                f"Begin it anew: {self.command('start')}"
+            )
 
     def prepare(self) -> None:
         with self.record.step("expand") as note:

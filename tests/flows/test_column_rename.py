@@ -142,6 +142,23 @@ def test_a_rejection_leaves_everything_where_it_is_and_another_run_goes_on_from_
     assert percent(shop) == 100
 
 
+def test_of_two_runs_of_one_rename_an_approval_counts_for_nothing_once_the_other_has_aborted_it(
+    story, shop, api, deployed
+) -> None:
+    before = schema_of(shop)
+    story.work()
+    second = Story(api, deployed(column_rename, target=shop.name, **RENAME))
+    assert second.work().name == "Suspended", "both wait, and hold nothing"
+    assert second.answer("abort", "wrong column") == "ACCEPT"
+    assert second.work().name == "Aborted"
+    assert story.answer("approve") == "ACCEPT"
+    state = story.work()
+    assert (state.type.value, state.name) == ("FAILED", "Refused")
+    assert "aborted since" in state.message
+    assert compare_schemas(before, schema_of(shop)) == []
+    assert percent(shop) is None
+
+
 def test_a_run_whose_process_was_killed_goes_on_in_another_run(story, shop, api, deployed) -> None:
     story.work()
     story.answer("approve")

@@ -104,6 +104,22 @@ def test_after_a_stage_that_failed_nothing_is_done_and_nobody_is_asked(broken: s
     assert steps.told[0].next_command == "lockkeeper rename status shop products description description_new"
 
 
+def test_a_yes_to_a_change_that_was_aborted_meanwhile_begins_nothing_anew() -> None:
+    steps = Steps("aborted")
+    outcome, asked = play(steps, answer(FLIP))
+    assert (outcome.split()[0], asked) == ("refused", None)
+    assert steps.done == [], "it would have been filled and flipped again, and nobody asked"
+    told = str(steps.told[0].error)
+    assert "aborted since" in told
+    assert "lockkeeper rename start shop products description description_new" in told
+
+
+def test_an_aborted_change_can_be_begun_anew_and_is_asked_about_again() -> None:
+    steps = Steps("aborted")
+    assert play(steps, {}) == ("waits for approval", FLIP)
+    assert steps.done == PREPARED
+
+
 # -- the table of transitions -------------------------------------------------------------------------------
 
 
