@@ -10,6 +10,8 @@ from lockkeeper.journal import read_reports, write_report
 from lockkeeper.models import BackupManifest, Outcome, RestoreReport, RunReport
 from lockkeeper.postgres.databases import QUARANTINE, list_leftovers
 from lockkeeper.recoveries import Unfinished
+from lockkeeper.recovery.capture.names import slot_name
+from lockkeeper.recovery.capture.orphans import SLOT, find_orphans
 from lockkeeper.recovery.remains import remove_remains
 from lockkeeper.recovery.standby import baking_standby, find_standby
 from lockkeeper.recovery.take_over import swap_warm_copy
@@ -60,7 +62,8 @@ class LaterEngine(RecoveryEngine, OperationEngine):
         """Find the newest run that did not end, and its way back, whatever became of its processes.
 
         Raises:
-            RefusedError: the newest migrations have all ended.
+            RefusedError: the newest migrations have all ended, or what this one has captured is on another
+                machine: without it a recovery would lose writes.
         """
         reports = read_reports(open_storage(self.target.storage), self.target.name, newest=LOOKED_THROUGH)
         migrations = [report for report in reports if report.operation == "migrate"]
@@ -78,7 +81,20 @@ class LaterEngine(RecoveryEngine, OperationEngine):
         if self.standby is not None and self.standby.is_complete:
             self.standby.ensure_running()
         backup = load_manifest(self.target, report.backup_id) if report.backup_id else None
-        return Unfinished(report, backup, self._exchanged_by(report.run_id))
+        exchanged = self._exchanged_by(report.run_id)
+        if backup is not None and backup.captured and self.standby is None and exchanged is None:
+            self._require_no_capture_elsewhere(report.run_id)
+        return Unfinished(report, backup, exchanged)
+
+    def _require_no_capture_elsewhere(self, run_id: str) -> None:
+        """Refuse while the server keeps a slot of the run whose folder is not on this machine."""
+        name = slot_name(run_id)
+        if any(one.kind == SLOT and one.capture_name == name for one in find_orphans(self.target)):
+            raise RefusedError(
+                f"Run {run_id} has captured what applications wrote, and that is not on this machine "
+                f"(slot {name}). Recover on the machine of that run; if it is lost, `lockkeeper restore` "
+                "brings back the backup without those writes."
+            )
 
     def _exchanged_by(self, run_id: str) -> str | None:
         """Return the database that a run has put aside, when its exchange was done."""

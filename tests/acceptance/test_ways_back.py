@@ -179,6 +179,23 @@ def test_a_killed_run_is_taken_up_again_without_losing_a_write(captured_shop, st
     assert play(shop, run_recover).outcome is Outcome.REFUSED
 
 
+def test_a_machine_that_has_not_what_was_captured_refuses_and_that_which_has_recovers(
+    captured_shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = captured_shop
+    shop.add_revision("bad", LOSE_NOTES, IRREVERSIBLE)
+    shop.add_rule("never_satisfied", "SELECT 1 AS broken FROM pg_sleep(0.3)")
+    kill_in_step(shop, "verify")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv(HOME_VARIABLE, str(tmp_path / "another machine"))
+        report = play(shop, run_recover)
+    assert report.outcome is Outcome.REFUSED
+    assert "not on this machine" in report.error
+    report = play(shop, run_recover)
+    assert report.outcome is Outcome.SUCCEEDED, (report.error, report.recovery)
+    assert ours(shop) == []
+
+
 def test_recover_without_an_unfinished_run_is_refused(shop) -> None:
     play(shop, run_backup)
     report = play(shop, run_recover)

@@ -93,7 +93,8 @@ def judge_tables(choice: Choice, facts: Facts) -> list[Check]:
         checks.append(
             warned(
                 "capture: large objects",
-                "large objects are not captured; they are compared and carried at the end",
+                "large objects are not captured: when one was written since the backup, "
+                "nothing is swapped by itself",
             )
         )
     checks += _identity_check(choice)
