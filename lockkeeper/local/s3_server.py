@@ -23,6 +23,7 @@ from lockkeeper.config import S3StorageSettings
 from lockkeeper.errors import ConfigurationError, ProgramError
 from lockkeeper.local import daemons
 from lockkeeper.redaction import register_secret
+from lockkeeper.storage.s3 import create_bucket
 
 START_TIMEOUT_S = 30
 REGION = "us-east-1"
@@ -48,7 +49,7 @@ def rclone_program() -> Path:
 def serve_s3_cmd(program: Path, folder: Path, port: int) -> list[str]:
     """Return the argv of the server; the keys are not in it.
 
-    Folders are remembered for a second only: a bucket is a folder that others make beside the server.
+    Folders are remembered for a second only: an engineer may change a file beside the server.
     """
     options = ["--addr", f"127.0.0.1:{port}", "--no-cleanup", "--dir-cache-time", "1s"]
     return [str(program), "serve", "s3", *options, str(folder)]
@@ -83,9 +84,12 @@ class EmbeddedS3:
         return self.folder.with_name(f"{self.folder.name}.log")
 
     def settings(self, bucket: str = DEFAULT_BUCKET, prefix: str = "") -> S3StorageSettings:
-        """Return the storage settings of a bucket, which is made when there is none."""
-        (self.folder / bucket).mkdir(parents=True, exist_ok=True)
-        return S3StorageSettings(
+        """Return the storage settings of a bucket of the running server, which is made when there is none.
+
+        Made through the server: it would know of a folder made beside it only after a while.
+        Raises StorageError.
+        """
+        settings = S3StorageSettings(
             bucket=bucket,
             prefix=prefix,
             endpoint_url=self.endpoint_url,
@@ -93,6 +97,9 @@ class EmbeddedS3:
             access_key_id=SecretStr(self.access_key_id),
             secret_access_key=SecretStr(self.secret_access_key),
         )
+        if not (self.folder / bucket).exists():
+            create_bucket(settings)
+        return settings
 
     def start(self) -> None:
         """Start the server and wait until it answers.

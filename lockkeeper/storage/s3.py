@@ -74,6 +74,12 @@ def _client(session: boto3.session.Session, settings: S3StorageSettings, attempt
     )
 
 
+def create_bucket(settings: S3StorageSettings) -> None:
+    """Make the bucket of these settings; raises StorageError, also when there is one already."""
+    with _storage_errors(""):
+        _client(boto3.session.Session(), settings, ATTEMPTS).create_bucket(Bucket=settings.bucket)
+
+
 class S3Storage:
     """A bucket, below an optional prefix."""
 

@@ -35,6 +35,14 @@ def test_an_object_comes_back_as_it_was_put(s3: EmbeddedS3) -> None:
         assert [(item["Key"], item["Size"]) for item in listed] == [("folder/ä object", len(body))]
 
 
+def test_a_bucket_is_there_at_once_also_right_after_a_look_at_the_others(s3: EmbeddedS3) -> None:
+    for number in range(3):
+        client(s3).list_buckets()
+        bucket = s3.settings(f"new-{number}").bucket
+        client(s3).put_object(Bucket=bucket, Key="a", Body=b"1")
+        assert client(s3).get_object(Bucket=bucket, Key="a")["Body"].read() == b"1"
+
+
 def test_a_wrong_key_is_refused(s3: EmbeddedS3) -> None:
     bucket = s3.settings("refusals").bucket
     with contextlib.closing(client(s3, "not the secret")) as stranger, pytest.raises(ClientError) as refusal:
