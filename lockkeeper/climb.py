@@ -6,13 +6,12 @@ same climb serves a migration that fails and one that was killed and is taken up
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lockkeeper.errors import LockkeeperError, MigrationError, NeedsHumanError
+from lockkeeper.errors import MigrationError, NeedsHumanError
 from lockkeeper.ladder import LadderFacts, Prospect, Rung, next_rung
 from lockkeeper.models import (
     BackupManifest,
@@ -21,10 +20,8 @@ from lockkeeper.models import (
     RestoreReport,
     RevisionTiming,
 )
-from lockkeeper.record import RunRecord, explain
+from lockkeeper.record import RunRecord, explain, log_unexpected
 from lockkeeper.redaction import redact
-
-logger = logging.getLogger(__name__)
 
 
 class RecoverySteps(Protocol):
@@ -90,12 +87,6 @@ def assess(error: BaseException, applied: list[RevisionTiming], next_command: st
         return Damage(error, applied, not error.left_partial, next_command)
     # Either the whole migration had ended (verification failed), or it was cut off somewhere.
     return Damage(error, applied, bool(applied), next_command)
-
-
-def log_unexpected(error: BaseException) -> None:
-    """Log an error that is not one of ours: it is a bug, and the report has room for its message only."""
-    if not isinstance(error, LockkeeperError) and isinstance(error, Exception):
-        logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
 
 
 @dataclass

@@ -11,21 +11,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from lockkeeper.errors import LockkeeperError, NeedsHumanError, ObjectiveError, RefusedError
+from lockkeeper.errors import NeedsHumanError, ObjectiveError
 from lockkeeper.models import (
     BackupManifest,
     BackupVerification,
     DrillReport,
     Instance,
-    Outcome,
     RestoreReport,
     RunReport,
     utc_now,
 )
-from lockkeeper.record import RunRecord
-from lockkeeper.redaction import redact
+from lockkeeper.record import RunRecord, play_and_tell
 from lockkeeper.runbook import MigrationRequest
-from lockkeeper.signals import uninterrupted
 
 logger = logging.getLogger(__name__)
 
@@ -197,25 +194,4 @@ def play_operation(
         link=request.link,
     )
     record = RunRecord(report, steps.journal)
-    interruption: BaseException | None = None
-    try:
-        runbook(record)
-        record.conclude(Outcome.SUCCEEDED)
-    except RefusedError as error:
-        record.conclude(Outcome.REFUSED, error)
-    except NeedsHumanError as error:
-        record.conclude(Outcome.NEEDS_HUMAN, error, next_command=error.command)
-    except Exception as error:
-        if not isinstance(error, LockkeeperError):
-            logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
-        record.conclude(Outcome.UNCHANGED if record.report.steps else Outcome.REFUSED, error)
-    except BaseException as error:
-        interruption = error
-        record.conclude(Outcome.UNCHANGED, error)
-    with uninterrupted("telling the team"):
-        report = record.close()
-        warning = steps.notify(report)
-        report = record.warn(warning) if warning else report
-    if interruption is not None:
-        raise interruption
-    return report
+    return play_and_tell(record, lambda: runbook(record), steps.notify)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lockkeeper.errors import (
+    ApprovalNeededError,
+    LockkeeperError,
+    NeedsHumanError,
+    RefusedError,
+    RejectedError,
+)
 from lockkeeper.models import Outcome, RecoveryAttempt, RunReport, Step, StepState, utc_now
 from lockkeeper.redaction import redact
+from lockkeeper.signals import uninterrupted
 from lockkeeper.tracing import RunTrace, mark_failed
+
+logger = logging.getLogger(__name__)
 
 
 def new_run_id() -> str:
@@ -22,6 +33,12 @@ def explain(error: BaseException) -> str:
     """Return what an error says, redacted; Ctrl-C, SIGTERM or a cancelled flow is called an interruption."""
     said = redact(str(error)) or type(error).__name__
     return said if isinstance(error, Exception) else f"interrupted ({said})"
+
+
+def log_unexpected(error: BaseException) -> None:
+    """Log an error that is not one of ours: it is a bug, and the report has room for its message only."""
+    if not isinstance(error, LockkeeperError) and isinstance(error, Exception):
+        logger.error("Unexpected %s: %s", type(error).__name__, redact(str(error)))
 
 
 class RunRecord:
@@ -95,3 +112,44 @@ class RunRecord:
         warning = self._journal(self.report)
         if warning:
             self.warn(warning)
+
+
+def play_and_tell(
+    record: RunRecord, play: Callable[[], None], notify: Callable[[RunReport], str | None]
+) -> RunReport:
+    """Play, make of how it ends the record's outcome where it has none yet, and tell the team.
+
+    Only interruptions (not errors) are raised, at the end.
+    """
+    interruption: BaseException | None = None
+    try:
+        play()
+        record.conclude(Outcome.SUCCEEDED)
+    except Exception as error:
+        log_unexpected(error)
+        command = error.command if isinstance(error, (ApprovalNeededError, NeedsHumanError)) else None
+        record.conclude(_outcome_of(error, record), error, next_command=command)
+    except BaseException as error:
+        interruption = error
+        record.conclude(Outcome.UNCHANGED, error)
+    with uninterrupted("telling the team"):
+        report = record.close()
+        warning = notify(report)
+        report = record.warn(warning) if warning else report
+    if interruption is not None:
+        raise interruption
+    return report
+
+
+def _outcome_of(error: Exception, record: RunRecord) -> Outcome:
+    if isinstance(error, ApprovalNeededError):  # which is a refusal, too
+        return Outcome.NEEDS_APPROVAL
+    if isinstance(error, RejectedError):
+        return Outcome.REJECTED
+    if isinstance(error, RefusedError):
+        return Outcome.REFUSED
+    if isinstance(error, NeedsHumanError):
+        return Outcome.NEEDS_HUMAN
+    # The ladder answers for what happens after the first change; up to there nothing was changed, and
+    # before the first step (the server refuses the password, say) nothing was even begun.
+    return Outcome.UNCHANGED if record.report.steps else Outcome.REFUSED

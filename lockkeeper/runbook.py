@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from lockkeeper.approval import not_covered, revisions_digest
-from lockkeeper.climb import Climb, RecoverySteps, assess, log_unexpected
-from lockkeeper.errors import ApprovalNeededError, RefusedError, RejectedError, VerificationError
+from lockkeeper.climb import Climb, RecoverySteps, assess
+from lockkeeper.errors import RefusedError, RejectedError, VerificationError
 from lockkeeper.ladder import Rung
 from lockkeeper.measured import MonitorSummary
 from lockkeeper.models import (
@@ -40,7 +40,7 @@ from lockkeeper.models import (
     utc_now,
 )
 from lockkeeper.proving.models import Rehearsal
-from lockkeeper.record import RunRecord
+from lockkeeper.record import RunRecord, play_and_tell
 from lockkeeper.risk import needs_approval, over_budget, unmeasured
 from lockkeeper.signals import uninterrupted
 
@@ -146,32 +146,13 @@ def run_migration(steps: MigrationSteps, request: MigrationRequest) -> RunReport
     again, since others have written meanwhile, and acts upon the answer if it still holds.
     """
     record = RunRecord(_opening_report(request), steps.journal)
-    interruption: BaseException | None = None
-    try:
+
+    def play() -> None:
         _require_consent(request, record)
         with steps.exclusive():
             _Run(steps, record, request).play()
-    except ApprovalNeededError as error:
-        record.conclude(Outcome.NEEDS_APPROVAL, error, next_command=error.command)
-    except RejectedError as error:
-        record.conclude(Outcome.REJECTED, error)
-    except RefusedError as error:
-        record.conclude(Outcome.REFUSED, error)
-    except Exception as error:
-        log_unexpected(error)
-        # The ladder answers for what happens after the first change; up to there nothing was changed, and
-        # before the first step (the server refuses the password, say) nothing was even begun.
-        record.conclude(Outcome.UNCHANGED if record.report.steps else Outcome.REFUSED, error)
-    except BaseException as error:
-        interruption = error
-        record.conclude(Outcome.UNCHANGED, error)
-    with uninterrupted("telling the team"):
-        report = record.close()
-        warning = steps.notify(report)
-        report = record.warn(warning) if warning else report
-    if interruption is not None:
-        raise interruption
-    return report
+
+    return play_and_tell(record, play, steps.notify)
 
 
 def _require_consent(request: MigrationRequest, record: RunRecord) -> None:

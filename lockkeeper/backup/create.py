@@ -14,11 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
+from lockkeeper.backup.attempt import begin, making
 from lockkeeper.backup.dump import StoredDump, client_environment, pg_dumpall_roles_cmd, stream_dump
 from lockkeeper.backup.manifest import (
     dump_key,
-    new_backup_id,
-    note_failure,
     save_manifest,
     transition,
 )
@@ -26,14 +25,12 @@ from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.backup.snapshot import ExportedSnapshot, SnapshotFacts, keeping_snapshot, read_revisions
 from lockkeeper.config import Target
 from lockkeeper.errors import (
-    BackupError,
     DatabaseError,
     LockkeeperError,
     ProgramError,
-    RefusedError,
     StorageError,
 )
-from lockkeeper.models import BackupManifest, BackupState, DataFingerprint, SchemaFingerprint, utc_now
+from lockkeeper.models import BackupManifest, BackupState, DataFingerprint, SchemaFingerprint
 from lockkeeper.postgres.clients import ClientPrograms, find_client_programs
 from lockkeeper.postgres.connection import (
     Connection,
@@ -46,7 +43,6 @@ from lockkeeper.postgres.connection import (
 from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
 from lockkeeper.postgres.fingerprint.data import ROLE
 from lockkeeper.process import run_program
-from lockkeeper.redaction import redact
 from lockkeeper.storage import Storage, open_storage
 
 ROLES_TIMEOUT_S = 120.0
@@ -93,36 +89,18 @@ def create_backup(
         StorageError: storage does not even take the first manifest.
     """
     storage = open_storage(target.storage)
-    now = utc_now()
-    manifest = BackupManifest(
-        id=new_backup_id(now),
-        target=target.name,
-        database=target.database,
-        state=BackupState.STARTED,
-        created_at=now,
-        updated_at=now,
-        server_version_num=0,
-    )
-    save_manifest(storage, manifest)
-    try:
+    manifest = begin(storage, target)
+
+    def drop_dump(error: BaseException) -> None:
+        key = dump_key(manifest.target, manifest.id)
+        if not (isinstance(error, StorageError) and error.key == key):  # a failed upload has left nothing
+            with contextlib.suppress(StorageError):
+                storage.delete(key)
+
+    with making(storage, manifest, drop_dump):
         done = _fill(target, storage, manifest, run_id, revisions, progress or silent, snapshot)
         save_manifest(storage, done)
-    except BaseException as error:
-        _clean_up(storage, manifest, error)
-        if isinstance(error, LockkeeperError) and not isinstance(error, (BackupError, RefusedError)):
-            raise BackupError(
-                f"Backup {manifest.id} of {target.database!r} failed: {error}", manifest.id
-            ) from error
-        raise
     return done
-
-
-def _clean_up(storage: Storage, manifest: BackupManifest, error: BaseException) -> None:
-    key = dump_key(manifest.target, manifest.id)
-    if not (isinstance(error, StorageError) and error.key == key):  # a failed upload has left nothing
-        with contextlib.suppress(StorageError):
-            storage.delete(key)
-    note_failure(storage, manifest, redact(str(error)) or type(error).__name__)
 
 
 def _fill(

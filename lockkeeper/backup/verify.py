@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 
+from lockkeeper.backup.attempt import proving
 from lockkeeper.backup.copy import restored_copy
-from lockkeeper.backup.manifest import note_failure, read_manifest, save_manifest, transition
+from lockkeeper.backup.manifest import read_manifest, save_manifest, transition
 from lockkeeper.backup.progress import ProgressCallback, silent
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupCorruptError, BackupError, LockkeeperError, StorageError
+from lockkeeper.errors import BackupError
 from lockkeeper.models import BackupManifest, BackupState, BackupVerification
-from lockkeeper.redaction import redact
 from lockkeeper.storage import Storage, open_storage
 
 VERIFIABLE = (BackupState.UPLOADED, BackupState.VERIFIED)
@@ -41,8 +40,9 @@ def verify_backup(
     storage = open_storage(target.storage)
     manifest = read_manifest(storage, target.name, backup_id)
     require_state(manifest)
-    try:
-        with restored_copy(
+    with (
+        proving(storage, manifest),
+        restored_copy(
             target,
             storage,
             manifest,
@@ -51,17 +51,12 @@ def verify_backup(
             run_id=run_id,
             progress=progress or silent,
             keep=keep_copy,
-        ) as copy:
-            verification = summary(manifest, copy.restore_s, time.monotonic() - began)
-            if keep_copy:
-                verification = verification.model_copy(update={"copy_database": copy.name})
-            manifest = mark_verified(storage, manifest, verification)
-    except BackupCorruptError as error:
-        note_failure(storage, manifest, redact(str(error)))
-        raise
-    except LockkeeperError as error:
-        note_unchecked(storage, manifest, error)
-        raise
+        ) as copy,
+    ):
+        verification = summary(manifest, copy.restore_s, time.monotonic() - began)
+        if keep_copy:
+            verification = verification.model_copy(update={"copy_database": copy.name})
+        manifest = mark_verified(storage, manifest, verification)
     return manifest, verification
 
 
@@ -95,10 +90,3 @@ def mark_verified(
     verified = transition(manifest, BackupState.VERIFIED, reason=None, timings_s=timings)
     save_manifest(storage, verified)
     return verified
-
-
-def note_unchecked(storage: Storage, manifest: BackupManifest, error: LockkeeperError) -> None:
-    """Write down that a verification could not run; the state stays."""
-    reason = f"the last verification could not run: {redact(str(error))}"
-    with contextlib.suppress(StorageError):  # the error that is on its way up says more
-        save_manifest(storage, transition(manifest, manifest.state, reason=reason))

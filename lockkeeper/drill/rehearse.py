@@ -7,13 +7,14 @@ the fence with the swap, which does not grow with the database, and the replay o
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 from lockkeeper.backup.copy import restored_copy
 from lockkeeper.backup.manifest import latest_verified
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.config import Target
 from lockkeeper.errors import RefusedError
-from lockkeeper.models import BackupKind, BackupManifest, DrillReport, utc_now
+from lockkeeper.models import BackupKind, BackupManifest, DataFingerprint, DrillReport, utc_now
 from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.storage import open_storage
 
@@ -58,23 +59,47 @@ def drill_backup(
         with connect(copy.url, "analyze", run_id=run_id) as connection:
             execute(connection, "ANALYZE")
         ready_s = time.monotonic() - began
+    return report_of(
+        target,
+        manifest,
+        run_id,
+        started_at,
+        restore_s=copy.restore_s,
+        compare_s=compared_s - copy.restore_s,
+        analyze_s=ready_s - compared_s,
+        predicted_recovery_s=ready_s + SWAP_S,
+        captures=captures,
+    )
+
+
+def report_of(
+    target: Target,
+    manifest: BackupManifest,
+    run_id: str,
+    started_at: datetime,
+    *,
+    restore_s: float,
+    compare_s: float,
+    predicted_recovery_s: float,
+    analyze_s: float = 0.0,
+    captures: bool = False,
+    content: DataFingerprint | None = None,
+) -> DrillReport:
+    """Return the report of a drill of any kind of backup; ``content`` where the manifest does not say it."""
+    content = content or manifest.data_fingerprint
     return DrillReport(
         run_id=run_id,
         target=target.name,
         backup_id=manifest.id,
+        backup_kind=manifest.kind,
         backup_made_at=manifest.created_at,
         started_at=started_at,
         database_bytes=manifest.database_bytes or 0,
-        rows=_rows(manifest),
-        restore_s=round(copy.restore_s, 3),
-        compare_s=round(compared_s - copy.restore_s, 3),
-        analyze_s=round(ready_s - compared_s, 3),
-        predicted_recovery_s=round(ready_s + SWAP_S, 3),
+        rows=sum(table.rows for table in content.tables.values()) if content else 0,
+        restore_s=round(restore_s, 3),
+        compare_s=round(compare_s, 3),
+        analyze_s=round(analyze_s, 3),
+        predicted_recovery_s=round(predicted_recovery_s, 3),
         loss_window_s=0.0 if captures else round((started_at - manifest.created_at).total_seconds(), 1),
         objective_s=target.policies.recovery_objective_s,
     )
-
-
-def _rows(manifest: BackupManifest) -> int:
-    tables = manifest.data_fingerprint.tables if manifest.data_fingerprint else {}
-    return sum(table.rows for table in tables.values())

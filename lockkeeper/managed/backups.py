@@ -5,23 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from lockkeeper.backup.attempt import begin, making
 from lockkeeper.backup.counters import read_counters
 from lockkeeper.backup.manifest import (
     list_backups,
-    new_backup_id,
-    note_failure,
     save_manifest,
     transition,
 )
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.backup.snapshot import read_revisions
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupError, LockkeeperError, ManagedServiceError, RefusedError
+from lockkeeper.errors import ManagedServiceError
 from lockkeeper.managed.service import Service, open_service
-from lockkeeper.models import BackupKind, BackupManifest, BackupState, utc_now
+from lockkeeper.models import BackupKind, BackupManifest, BackupState
 from lockkeeper.postgres.connection import connect, fetch_value
 from lockkeeper.postgres.fingerprint import schema_fingerprint
-from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage
 
 POLL_S = 15.0
@@ -52,32 +50,16 @@ def create_snapshot_backup(
         BackupError: the service refused, or the snapshot failed; it is deleted.
     """
     service = service or open_service(target)
-    storage, now = open_storage(target.storage), utc_now()
-    manifest = BackupManifest(
-        id=new_backup_id(now),
-        kind=BackupKind.SNAPSHOT,
-        target=target.name,
-        database=target.database,
-        state=BackupState.STARTED,
-        created_at=now,
-        updated_at=now,
-        server_version_num=0,
-    )
-    save_manifest(storage, manifest)
+    storage = open_storage(target.storage)
+    manifest = begin(storage, target, BackupKind.SNAPSHOT)
     began, name = time.monotonic(), snapshot_name(manifest)
-    try:
+    with making(storage, manifest, lambda _: _delete_quietly(service, name)):
         manifest = _with_facts(target, manifest, run_id)
         service.create_snapshot(name)
         wait_for(lambda: service.snapshot_status(name), f"snapshot {name}", progress or silent)
         timings = {"total": round(time.monotonic() - began, 3)}
         done = transition(manifest, BackupState.UPLOADED, dump_key=name, timings_s=timings)
         save_manifest(storage, done)
-    except BaseException as error:
-        _delete_quietly(service, name)
-        note_failure(storage, manifest, redact(str(error)) or type(error).__name__)
-        if isinstance(error, LockkeeperError) and not isinstance(error, (BackupError, RefusedError)):
-            raise BackupError(f"Backup {manifest.id} failed: {error}", manifest.id) from error
-        raise
     return done
 
 

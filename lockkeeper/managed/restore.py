@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import URL
 
-from lockkeeper.backup.manifest import latest_verified, note_failure, read_manifest
+from lockkeeper.backup.attempt import proving
+from lockkeeper.backup.manifest import latest_verified, read_manifest
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
-from lockkeeper.backup.verify import mark_verified, note_unchecked, require_state, summary
+from lockkeeper.backup.verify import mark_verified, require_state, summary
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupCorruptError, LockkeeperError, ManagedServiceError, RefusedError
+from lockkeeper.drill.rehearse import report_of
+from lockkeeper.errors import BackupCorruptError, ManagedServiceError, RefusedError
 from lockkeeper.managed import backups
 from lockkeeper.managed.service import Service, open_service
 from lockkeeper.models import (
@@ -38,7 +40,6 @@ from lockkeeper.postgres.fingerprint import (
     data_fingerprint,
     schema_fingerprint,
 )
-from lockkeeper.redaction import redact
 from lockkeeper.storage import open_storage
 
 _LONGEST_NAME = 63
@@ -143,18 +144,14 @@ def verify_snapshot_backup(
     service = service or open_service(target)
     manifest = read_manifest(storage, target.name, backup_id)
     require_state(manifest)
-    try:
-        with _proof(target, service, manifest, run_id, progress or silent) as back:
-            if manifest.data_fingerprint is None:
-                manifest = manifest.model_copy(update={"data_fingerprint": back.content})
-            verification = summary(manifest, back.restore_s, time.monotonic() - began)
-            manifest = mark_verified(storage, manifest, verification)
-    except BackupCorruptError as error:
-        note_failure(storage, manifest, redact(str(error)))
-        raise
-    except LockkeeperError as error:
-        note_unchecked(storage, manifest, error)
-        raise
+    with (
+        proving(storage, manifest),
+        _proof(target, service, manifest, run_id, progress or silent) as back,
+    ):
+        if manifest.data_fingerprint is None:
+            manifest = manifest.model_copy(update={"data_fingerprint": back.content})
+        verification = summary(manifest, back.restore_s, time.monotonic() - began)
+        manifest = mark_verified(storage, manifest, verification)
     return manifest, verification
 
 
@@ -241,19 +238,13 @@ def drill_snapshot_backup(
         )
     started_at = utc_now()
     with _proof(target, service or open_service(target), manifest, run_id, progress or silent) as back:
-        return DrillReport(
-            run_id=run_id,
-            target=target.name,
-            backup_id=manifest.id,
-            backup_kind=BackupKind.SNAPSHOT,
-            backup_made_at=manifest.created_at,
-            started_at=started_at,
-            database_bytes=manifest.database_bytes or 0,
-            rows=sum(table.rows for table in back.content.tables.values()),
-            restore_s=round(back.restore_s, 3),
-            compare_s=round(back.compare_s, 3),
-            analyze_s=0.0,
-            predicted_recovery_s=round(back.restore_s + back.compare_s, 3),
-            loss_window_s=round((started_at - manifest.created_at).total_seconds(), 1),
-            objective_s=target.policies.recovery_objective_s,
+        return report_of(
+            target,
+            manifest,
+            run_id,
+            started_at,
+            restore_s=back.restore_s,
+            compare_s=back.compare_s,
+            predicted_recovery_s=back.restore_s + back.compare_s,
+            content=back.content,
         )

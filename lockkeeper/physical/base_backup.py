@@ -11,22 +11,21 @@ import subprocess
 import time
 from typing import Any
 
+from lockkeeper.backup.attempt import begin, making
 from lockkeeper.backup.create import facts_of
 from lockkeeper.backup.dump import Measured, client_environment, program_output
 from lockkeeper.backup.manifest import (
     backup_prefix,
     base_key,
     manifest_key,
-    new_backup_id,
-    note_failure,
     save_manifest,
     transition,
 )
 from lockkeeper.backup.progress import Progress, ProgressCallback, counted, silent
 from lockkeeper.backup.snapshot import read_revisions
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupError, LockkeeperError, RefusedError, StorageError
-from lockkeeper.models import BackupKind, BackupManifest, BackupState, PhysicalFacts, utc_now
+from lockkeeper.errors import StorageError
+from lockkeeper.models import BackupKind, BackupManifest, BackupState, PhysicalFacts
 from lockkeeper.physical.cluster import (
     Cluster,
     read_cluster,
@@ -41,7 +40,6 @@ from lockkeeper.physical.wal import kept_log, receive_until, receiving_log, stor
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
 from lockkeeper.process import running
-from lockkeeper.redaction import redact
 from lockkeeper.storage import Storage, open_storage
 
 FINGERPRINT_JOBS = 2
@@ -75,41 +73,19 @@ def create_physical_backup(
         cluster = read_cluster(connection)
     require_ready(target, cluster)
     programs = find_physical_programs(cluster.server_version_num, target.client_bin_dir)
-    storage, manifest = open_storage(target.storage), _opening_manifest(target, cluster)
-    save_manifest(storage, manifest)
-    try:
+    storage = open_storage(target.storage)
+    manifest = begin(storage, target, BackupKind.PHYSICAL, cluster.server_version_num)
+    with making(storage, manifest, lambda _: _delete_all_but_manifest(storage, manifest)):
         done = _Making(target, storage, manifest, cluster, programs, run_id, progress or silent).make()
         save_manifest(storage, done)
-    except BaseException as error:
-        _clean_up(storage, manifest, error)
-        if isinstance(error, LockkeeperError) and not isinstance(error, (BackupError, RefusedError)):
-            raise BackupError(
-                f"Backup {manifest.id} of {target.database!r} failed: {error}", manifest.id
-            ) from error
-        raise
     return done
 
 
-def _opening_manifest(target: Target, cluster: Cluster) -> BackupManifest:
-    now = utc_now()
-    return BackupManifest(
-        id=new_backup_id(now),
-        kind=BackupKind.PHYSICAL,
-        target=target.name,
-        database=target.database,
-        state=BackupState.STARTED,
-        created_at=now,
-        updated_at=now,
-        server_version_num=cluster.server_version_num,
-    )
-
-
-def _clean_up(storage: Storage, manifest: BackupManifest, error: BaseException) -> None:
+def _delete_all_but_manifest(storage: Storage, manifest: BackupManifest) -> None:
     with contextlib.suppress(StorageError):
         for item in storage.list(backup_prefix(manifest.target, manifest.id)):
             if item.key != manifest_key(manifest.target, manifest.id):
                 storage.delete(item.key)
-    note_failure(storage, manifest, redact(str(error)) or type(error).__name__)
 
 
 class _Making:

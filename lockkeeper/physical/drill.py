@@ -7,6 +7,7 @@ import time
 from lockkeeper.backup.manifest import latest_verified
 from lockkeeper.backup.progress import ProgressCallback, silent
 from lockkeeper.config import Target
+from lockkeeper.drill.rehearse import report_of
 from lockkeeper.errors import RefusedError
 from lockkeeper.models import BackupKind, DrillReport, utc_now
 from lockkeeper.physical.instance import instance_of, require_room
@@ -40,20 +41,12 @@ def drill_physical_backup(
         instance = instance_of(target, manifest, folder)
         with compared(target, storage, instance, run_id, progress or silent) as found:
             ready_s = time.monotonic() - began
-    tables = manifest.data_fingerprint.tables if manifest.data_fingerprint else {}
-    return DrillReport(
-        run_id=run_id,
-        target=target.name,
-        backup_id=manifest.id,
-        backup_kind=BackupKind.PHYSICAL,
-        backup_made_at=manifest.created_at,
-        started_at=started_at,
-        database_bytes=manifest.database_bytes or 0,
-        rows=sum(table.rows for table in tables.values()),
-        restore_s=round(found.restore_s, 3),
-        compare_s=round(found.compare_s, 3),
-        analyze_s=0.0,
-        predicted_recovery_s=round(ready_s + START_S, 3),
-        loss_window_s=round((started_at - manifest.created_at).total_seconds(), 1),
-        objective_s=target.policies.recovery_objective_s,
+    return report_of(
+        target,
+        manifest,
+        run_id,
+        started_at,
+        restore_s=found.restore_s,
+        compare_s=found.compare_s,
+        predicted_recovery_s=ready_s + START_S,
     )

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import URL
 
-from lockkeeper.backup.manifest import note_failure, read_manifest
+from lockkeeper.backup.attempt import proving
+from lockkeeper.backup.manifest import read_manifest
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
-from lockkeeper.backup.verify import mark_verified, note_unchecked, require_state, summary
+from lockkeeper.backup.verify import mark_verified, require_state, summary
 from lockkeeper.config import Target
-from lockkeeper.errors import BackupCorruptError, LockkeeperError
+from lockkeeper.errors import BackupCorruptError
 from lockkeeper.models import BackupManifest, BackupVerification, DataFingerprint
 from lockkeeper.physical.files import lay_out
 from lockkeeper.physical.instance import Instance, instance_of, recovered, require_room
@@ -31,7 +32,6 @@ from lockkeeper.postgres.fingerprint import (
     data_fingerprint,
     schema_fingerprint,
 )
-from lockkeeper.redaction import redact
 from lockkeeper.storage import Storage, open_storage
 
 
@@ -107,7 +107,7 @@ def verify_physical_backup(
     began, storage = time.monotonic(), open_storage(target.storage)
     manifest = read_manifest(storage, target.name, backup_id)
     require_state(manifest)
-    try:
+    with proving(storage, manifest):
         with scratch_folder(target) as folder:
             require_room(folder, manifest)
             instance = instance_of(target, manifest, folder)
@@ -115,12 +115,6 @@ def verify_physical_backup(
                 manifest = with_content(manifest, found.content)
         verification = summary(manifest, found.restore_s, time.monotonic() - began)
         manifest = mark_verified(storage, manifest, verification)
-    except BackupCorruptError as error:
-        note_failure(storage, manifest, redact(str(error)))
-        raise
-    except LockkeeperError as error:
-        note_unchecked(storage, manifest, error)
-        raise
     return manifest, verification
 
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from lockkeeper.errors import DecodingError
 from lockkeeper.recovery import pgoutput
+from lockkeeper.storage.local import flush_folder
 
 SUFFIX = ".spool"
 SEGMENT_BYTES = 16 * 2**20
@@ -152,7 +153,7 @@ class SpoolWriter:
         frames = b"".join(_LENGTH.pack(len(each)) + each for each in self._relations.values())
         _write(file, frames, (_INSIDE_TRANSACTION if self._inside else 0) | _OPENS_SEGMENT, self.end_lsn)
         os.fdatasync(file)
-        _flush_folder(self._folder)
+        flush_folder(self._folder)
         self.wrote_since_opening = False
         return file
 
@@ -161,14 +162,6 @@ def _write(file: int, payload: bytes, flags: int, end_lsn: int) -> None:
     data = memoryview(_HEADER.pack(_MAGIC, flags, len(payload), zlib.crc32(payload), end_lsn) + payload)
     while data:
         data = data[os.write(file, data) :]
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _repair(folder: Path) -> int:

@@ -53,7 +53,7 @@ class LocalStorage:
                     os.fsync(file.fileno())
             with _storage_errors(key, "write"):
                 partial.rename(path)
-                _flush_folder(path.parent)
+                flush_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -110,7 +110,8 @@ class LocalStorage:
             path.parent.rmdir()
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder outlive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
