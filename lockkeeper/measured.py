@@ -154,6 +154,14 @@ class ImpactSeries(Fact):
     latency_after_ms: tuple[Point, ...] = ()
 
 
+class BackfillSeries(Fact):
+    """How a backfill went over time in one run, thinned to the peaks: a few hundred points a curve."""
+
+    started_at: datetime
+    rows_per_s: tuple[Point, ...] = Field(default=(), description="Between two looks, rests included.")
+    latency_ms: tuple[Point, ...] = Field(default=(), description="Of the throttle's probe query.")
+
+
 class MonitorSummary(Fact):
     """What the monitor saw beside a migration, and what it did."""
 

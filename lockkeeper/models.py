@@ -12,7 +12,7 @@ from lockkeeper.backup_kinds import BackupKind as BackupKind
 from lockkeeper.backup_kinds import Instance as Instance
 from lockkeeper.backup_kinds import PhysicalFacts as PhysicalFacts
 from lockkeeper.fact import Fact as Fact
-from lockkeeper.measured import MonitorSummary, RevisionCost, Risk
+from lockkeeper.measured import BackfillSeries, MonitorSummary, RevisionCost, Risk
 
 
 def utc_now() -> datetime:
@@ -374,6 +374,7 @@ class RunReport(Fact):
     checks: tuple[Check, ...] = ()
     recovery: tuple[RecoveryAttempt, ...] = ()
     monitor: MonitorSummary | None = None
+    backfill: BackfillSeries | None = Field(default=None, description="Of a rename that filled rows.")
     drill: DrillReport | None = Field(default=None, description="The newest one before the run, or its own.")
     steps: tuple[Step, ...] = ()
     error: str | None = None

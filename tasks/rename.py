@@ -10,7 +10,7 @@ import threading
 
 from lockkeeper.models import Approval
 from lockkeeper.rename import BackfillProgress, RenameStatus
-from lockkeeper.renaming import RenameRequest, RenameStages
+from lockkeeper.renaming import Backfilled, RenameRequest, RenameStages
 from lockkeeper.renaming.story import progress_line
 from tasks.policies import repeatable
 from tasks.progress import ProgressBoard
@@ -29,7 +29,7 @@ def expand(target: str, run_id: str, request: RenameRequest) -> RenameStatus:
 
 
 @repeatable(name="backfill")
-def backfill(target: str, run_id: str, request: RenameRequest) -> RenameStatus:
+def backfill(target: str, run_id: str, request: RenameRequest) -> Backfilled:
     """Fill the rows that were there; shows rows, rows/s, time left and what it waits for as an artifact."""
     board = ProgressBoard(f"backfill-progress-{target}")
     stop = threading.Event()

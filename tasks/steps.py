@@ -26,7 +26,7 @@ from lockkeeper.models import (
 from lockkeeper.operations import OperationSteps
 from lockkeeper.proving.models import Rehearsal
 from lockkeeper.rename import RenameStatus
-from lockkeeper.renaming import RenameRequest, RenameSteps
+from lockkeeper.renaming import Backfilled, RenameRequest, RenameSteps
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
 from tasks import rename
 from tasks.approvals import run_that_asked
@@ -212,7 +212,7 @@ class RenameTasks(_RunSteps, RenameSteps):
         """See ``RenameSteps``."""
         return rename.expand(*self._of_stage)
 
-    def backfill(self) -> RenameStatus:
+    def backfill(self) -> Backfilled:
         """See ``RenameSteps``."""
         return rename.backfill(*self._of_stage)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from lockkeeper.measured import ImpactSeries, Point
+from lockkeeper.measured import BackfillSeries, ImpactSeries, Point
 from lockkeeper.models import utc_now
 from lockkeeper.monitoring.probe import Latency, LatencyProbe
 
@@ -78,6 +78,33 @@ class SeriesKeeper:
             latency_before_ms=_latencies(probe.before, since),
             latency_during_ms=_latencies(probe.during, since),
             latency_after_ms=_latencies(probe.after, since),
+        )
+
+
+class BackfillKeeper:
+    """The curves of one run's backfill, made of what it says of itself about once a second."""
+
+    def __init__(self, began: datetime | None = None) -> None:
+        self._began = self._last_at = began or utc_now()
+        self._last_rows: int | None = None
+        self._rates, self._latencies = PeakSeries(), PeakSeries()
+
+    def took(self, at: datetime, rows_filled: int, latency_ms: float | None) -> None:
+        """Keep one look: the rows that are filled by then, those of former runs included."""
+        elapsed_s = (at - self._last_at).total_seconds()
+        if self._last_rows is not None and elapsed_s > 0:
+            self._rates.add(at, max(rows_filled - self._last_rows, 0) / elapsed_s)
+        if latency_ms is not None:
+            self._latencies.add(at, latency_ms)
+        self._last_at, self._last_rows = at, rows_filled
+
+    def series(self) -> BackfillSeries | None:
+        """Return both curves, or None when it was over before it could be looked at twice."""
+        rates = self._rates.points(self._began)
+        if not rates:
+            return None
+        return BackfillSeries(
+            started_at=self._began, rows_per_s=rates, latency_ms=self._latencies.points(self._began)
         )
 
 

@@ -7,6 +7,7 @@ dashes, paints its samples pale, and is cut off below a chart without a title.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ import pygal
 from pygal import PluginImportFixer
 from pygal.style import Style
 
-from lockkeeper.measured import ImpactSeries, Point
+from lockkeeper.measured import BackfillSeries, ImpactSeries, Point
 
 # pygal finds plug-ins by a hook of a kind that Python 3.11 warns of at every later import and 3.12 ignores.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, PluginImportFixer)]
@@ -98,6 +99,14 @@ def impact_charts(series: ImpactSeries) -> list[Chart]:
     return charts
 
 
+def backfill_charts(series: BackfillSeries) -> list[Chart]:
+    """Return the curves of a rename's backfill."""
+    charts = [_chart("Rows filled", "rows/s", _one("filled", series.rows_per_s))]
+    if series.latency_ms:
+        charts.append(_chart("Latency beside the backfill", "ms", _one("probe query", series.latency_ms)))
+    return charts
+
+
 def _one(name: str, points: Sequence[Point]) -> dict[str, tuple[str, Sequence[Point]]]:
     return {name: (VERMILION, points)}
 
@@ -150,6 +159,7 @@ def _svg(title: str, unit: str, curves: Mapping[str, tuple[str, Sequence[Point]]
         show_minor_x_labels=False, margin=8, margin_right=44, value_formatter=_number,
         x_value_formatter=axis.written, no_data_text="nothing was measured",
     )  # fmt: skip
+    chart.uuid = re.sub(r"\W+", "-", title).lower()  # else a random one: the same run gives the same page
     for name, (colour, points) in curves.items():
         stroke = {"width": 2.5, "dasharray": _DASHES[colour]}
         # A single point has no line.

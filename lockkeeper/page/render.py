@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from lockkeeper.models import Outcome, RunReport, StepState
-from lockkeeper.page.charts import Chart, impact_charts
+from lockkeeper.page.charts import Chart, backfill_charts, impact_charts
 from lockkeeper.reports import (
     check_summary,
     facts,
@@ -101,9 +101,13 @@ def _finalized(value: object) -> object:
 
 
 def _charts(report: RunReport) -> list[tuple[Chart, Markup]]:
-    series = report.monitor.series if report.monitor else None
+    impact = report.monitor.series if report.monitor else None
+    charts = [
+        *(backfill_charts(report.backfill) if report.backfill else ()),
+        *(impact_charts(impact) if impact else ()),
+    ]
     # What pygal makes is well-formed XML, and only our own words and numbers are in it.
-    return [(chart, Markup(chart.svg)) for chart in impact_charts(series)] if series else []  # noqa: S704
+    return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704
 
 
 def _figures(report: RunReport) -> Iterator[tuple[str, str]]:

@@ -5,13 +5,23 @@ in order, once, for the command line and for Prefect.
 """
 
 from lockkeeper.renaming.request import RenamePolicy, RenameRequest, make_request
-from lockkeeper.renaming.runbook import DROP, FLIP, QUESTIONS, Question, RenameEnd, RenameSteps, run_rename
+from lockkeeper.renaming.runbook import (
+    DROP,
+    FLIP,
+    QUESTIONS,
+    Backfilled,
+    Question,
+    RenameEnd,
+    RenameSteps,
+    run_rename,
+)
 from lockkeeper.renaming.stages import RenameStages
 
 __all__ = [
     "DROP",
     "FLIP",
     "QUESTIONS",
+    "Backfilled",
     "Question",
     "RenameEnd",
     "RenamePolicy",

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lockkeeper.errors import LockkeeperError, NeedsHumanError, RefusedError
+from lockkeeper.measured import BackfillSeries
 from lockkeeper.models import Approval, Decision, Outcome, RunReport
 from lockkeeper.operations import play_operation
 from lockkeeper.record import RunRecord
@@ -29,6 +30,13 @@ _CONTRACTED = ("contracted", "dropped")
 _PAST_OBSERVING = ("screaming", "screamed", *_CONTRACTED)
 
 
+class Backfilled(NamedTuple):
+    """Where the ledger stands after the backfill, and how it went in this run, where it took a while."""
+
+    status: RenameStatus
+    series: BackfillSeries | None
+
+
 class RenameSteps(Protocol):
     """The stages. Each can be repeated, returns at once when it is done, raises a LockkeeperError else."""
 
@@ -36,7 +44,7 @@ class RenameSteps(Protocol):
         """Add the new column, written by the database together with the old one."""
         ...
 
-    def backfill(self) -> RenameStatus:
+    def backfill(self) -> Backfilled:
         """Fill the rows that were there before, in batches, under the throttle."""
         ...
 
@@ -182,7 +190,9 @@ class _Rename:
         with self.record.step("expand") as note:
             note(f"stage {self.steps.expand().stage}")
         with self.record.step("backfill") as note:
-            note(rows_line(self.steps.backfill()))
+            filled = self.steps.backfill()
+            self.record.update(backfill=filled.series)
+            note(rows_line(filled.status))
         with self.record.step("validate") as note:
             note(parity_line(self.steps.validate()))
 

@@ -14,13 +14,15 @@ from lockkeeper.config import Target
 from lockkeeper.errors import FlagRevertedError, LockkeeperError, RefusedError
 from lockkeeper.flags.ramp import Ramp, error_signal, error_summary, settle
 from lockkeeper.flags.store import claim_flag, ensure_flags, flag_of, read_percent, remove_flag
-from lockkeeper.models import Approval, RunReport
+from lockkeeper.models import Approval, RunReport, utc_now
+from lockkeeper.monitoring.series import BackfillKeeper
 from lockkeeper.postgres.connection import Connection, connect
 from lockkeeper.postgres.locks import MigrationLock, migration_lock
 from lockkeeper.rename import BackfillProgress, RenameStatus
 from lockkeeper.rename.engine import ColumnRename
 from lockkeeper.renaming import story
 from lockkeeper.renaming.request import RenameRequest, default_flag
+from lockkeeper.renaming.runbook import Backfilled
 
 _CONTRACTED = ("contracted", "dropped")
 OnProgress = Callable[[BackfillProgress], None]
@@ -77,11 +79,19 @@ class RenameStages:
                     claim_flag(connection, flag, self._request.subject)
             return self._rename.expand()
 
-    def backfill(self) -> RenameStatus:
+    def backfill(self) -> Backfilled:
         """Fill the old rows in batches; no lock but those of one batch's rows."""
         if given := self._request.policy.throttle.given():
             self._rename.tune(**given)
-        return self._rename.backfill(self._on_progress, stop=self._stop, workers=self._request.policy.workers)
+        curves = BackfillKeeper()
+
+        def look(progress: BackfillProgress) -> None:
+            curves.took(utc_now(), progress.rows_copied, progress.probe_ms)
+            if self._on_progress:
+                self._on_progress(progress)
+
+        status = self._rename.backfill(look, stop=self._stop, workers=self._request.policy.workers)
+        return Backfilled(status, curves.series())
 
     def validate(self) -> RenameStatus:
         """Indexes, constraints, parity; under the migration lock."""

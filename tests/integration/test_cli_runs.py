@@ -181,6 +181,17 @@ def test_a_migration_ends_as_one_document_with_its_whole_story(
     assert (shop.folder / "backups" / "shop" / "reports" / f"{document['run_id']}.html").exists()
 
 
+def test_a_renames_report_has_the_curve_of_its_backfill(migration: tuple[Shop, dict[str, Any]]) -> None:
+    shop, _ = migration
+    slowly = ("--policy", "throttle.batch_rows=50", "--policy", "throttle.pause_ms=400")
+    document = shop.document("rename", "start", "shop", "users", "email", "contact", *slowly)
+    assert document["outcome"] == "waits for approval", document
+    shop.document("report", "shop", document["run_id"], "--output", "rename.html")
+    assert "Rows filled" in (shop.folder / "rename.html").read_text()
+    assert sum(rate for _, rate in document["backfill"]["rows_per_s"]) > 0
+    shop.document("rename", "abort", "shop", "users", "email", "contact")
+
+
 def test_backups_are_listed_with_their_states(migration: tuple[Shop, dict[str, Any]]) -> None:
     shop, document = migration
     listed = shop.document("backups", "shop")["backups"]

@@ -14,7 +14,7 @@ from lockkeeper.errors import ConfigurationError, FlagRevertedError, StageRefuse
 from lockkeeper.models import Approval, Decision, RunReport, utc_now
 from lockkeeper.rename import TRANSITIONS, ColumnChange, Stage, may_follow
 from lockkeeper.rename.transitions import OVER, require
-from lockkeeper.renaming import DROP, FLIP, make_request, run_rename
+from lockkeeper.renaming import DROP, FLIP, Backfilled, make_request, run_rename
 from lockkeeper.runbook import MigrationRequest
 
 REQUEST = make_request("products", "description", "description_new")
@@ -41,7 +41,7 @@ class Steps:
             self.done.append(name)
             if name in self.breaks:
                 raise self.breaks[name]
-            return self.status()
+            return Backfilled(self.status(), None) if name == "backfill" else self.status()
 
         return step
 
