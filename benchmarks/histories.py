@@ -21,6 +21,7 @@ class History:
         versions: folders of revisions (globs below ``scripts``), where they are not ``versions``.
         prelude: Python that runs before env.py; ``config`` is Alembic's and ``URL`` the database's.
         closing: Python that runs after env.py.
+        run: how env.py is run; ``ENV_PY`` is its path.
         url_env: the variable in which the project looks for the URL.
         environment: further variables.
     """
@@ -30,6 +31,7 @@ class History:
     versions: tuple[str, ...] = ()
     prelude: str = ""
     closing: str = ""
+    run: str = "runpy.run_path(ENV_PY)"
     url_env: str | None = None
     driver: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -90,11 +92,14 @@ engine.dispose()""",
         url_env="PREFECT_API_DATABASE_CONNECTION_URL",
         driver="asyncpg",
         environment={"PREFECT_HOME": "/tmp/lockkeeper-prefect"},
+        prelude="import anyio",
+        run="anyio.run(anyio.to_thread.run_sync, runpy.run_path, ENV_PY)",
     ),
     "langflow": History(
         ("langflow-base", _PSYCOPG2, "psycopg[binary]"),
         "langflow/alembic",
         driver="psycopg",
+        environment={"LANGFLOW_CONFIG_DIR": "/tmp/lockkeeper-langflow", "DO_NOT_TRACK": "true"},
     ),
     "argilla": History(
         ("argilla-server", "asyncpg", _PSYCOPG2),
@@ -106,13 +111,14 @@ engine.dispose()""",
     "superset": History(
         ("apache-superset", _PSYCOPG2),
         "superset/migrations",
-        url_env="SUPERSET__SQLALCHEMY_DATABASE_URI",
-        environment={"SUPERSET_SECRET_KEY": "a-benchmark-only-needs-some-key-of-enough-length"},
         prelude="""
-import os
 from flask import has_app_context
-os.environ["SUPERSET__SQLALCHEMY_DATABASE_URI"] = URL
 if not has_app_context():
+    import os, tempfile
+    name = tempfile.mkstemp(suffix=".py")[1]
+    with open(name, "w") as file:
+        file.write(f"SQLALCHEMY_DATABASE_URI = {URL!r}\\nSECRET_KEY = 'only-for-a-benchmark-' * 3\\n")
+    os.environ["SUPERSET_CONFIG_PATH"] = name
     from superset.app import create_app
     create_app().app_context().push()""",
     ),
@@ -142,7 +148,17 @@ config.attributes["aiida_profile"] = object()""",
 config.attributes["connection"].commit()
 config.attributes["connection"].close()""",
     ),
-    "rucio": History(("rucio", _PSYCOPG2), "rucio/db/sqla/migrate_repo"),
+    "rucio": History(
+        ("rucio", _PSYCOPG2),
+        "rucio/db/sqla/migrate_repo",
+        prelude="""
+import os, tempfile
+if "RUCIO_CONFIG" not in os.environ:
+    name = tempfile.mkstemp(suffix=".cfg")[1]
+    with open(name, "w") as file:
+        file.write(f"[database]\\ndefault = {URL}\\n[policy]\\npermission = generic\\nschema = generic\\n")
+    os.environ["RUCIO_CONFIG"] = name""",
+    ),
     "jupyterhub": History(("jupyterhub", _PSYCOPG2), "jupyterhub/alembic"),
     "buildbot": History(("buildbot", _PSYCOPG2), "buildbot/db/migrations"),
     "zuul": History(("zuul", _PSYCOPG2), "zuul/driver/sql/alembic"),
@@ -165,9 +181,12 @@ if not hasattr(mailman_config, "database"):
         ("gnocchi[postgresql]", _PSYCOPG2, _OLD_SETUPTOOLS),
         "gnocchi/indexer/alembic",
         prelude="""
+import tempfile
 from gnocchi import service
-config.conf = service.prepare_service([])
-config.conf.set_override("url", URL, "indexer")""",
+name = tempfile.mkstemp(suffix=".conf")[1]
+with open(name, "w") as file:
+    file.write(f"[indexer]\\nurl = {URL}\\n[storage]\\nfile_basepath = {tempfile.gettempdir()}\\n")
+config.conf = service.prepare_service([], default_config_files=[name])""",
     ),
     "fief": History(
         ("fief-server",),
@@ -178,6 +197,12 @@ config.set_main_option("target_base", "MainBase")
 config.set_main_option("version_table_name", "fief_alembic_version")
 config.attributes["table_prefix"] = "fief_"
 """,
+        environment={
+            "SECRET": "only for a benchmark",
+            "ENCRYPTION_KEY": "A" * 43 + "=",
+            "FIEF_CLIENT_ID": "a",
+            "FIEF_CLIENT_SECRET": "b",
+        },
     ),
     "keystone": _openstack(
         "keystone",

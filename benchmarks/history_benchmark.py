@@ -1,10 +1,11 @@
 """Runs ``lockkeeper test`` on the unchanged Alembic histories of public packages, and tells what it found.
 
 A package is installed with uv into an environment of its own below --cache. Each revision goes up, down and
-up again on a scratch server; the table shows version, revisions, findings and time.
+up again on a scratch server; the table shows version, revisions, findings and time. With --confirm plain
+Alembic and pg_dump go the same way, and every finding is held against what they show.
 
-    python benchmarks/history_benchmark.py optuna mlflow
-    python benchmarks/history_benchmark.py --json results.json     # all of them
+    python -m benchmarks.history_benchmark optuna mlflow
+    python -m benchmarks.history_benchmark --confirm --json results.json     # all of them
 """
 
 from __future__ import annotations
@@ -13,22 +14,29 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 
+from benchmarks.confirmation import compare
 from benchmarks.histories import HISTORIES, History
+from benchmarks.plain_alembic import SecondOpinion
+from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings
 from lockkeeper.errors import LockkeeperError
 from lockkeeper.local.postgres_server import temporary_postgres
-from lockkeeper.proving import MigrationTestReport, run_migration_test
+from lockkeeper.models import Revision
+from lockkeeper.proving import MigrationTestReport, ProofState, run_migration_test
+from lockkeeper.proving.models import FindingKind
 from lockkeeper.proving.reports import check_lines, proof_lines, summary
 
 PYTHON = "3.11"
@@ -58,8 +66,9 @@ ENV = """import runpy
 from alembic import context
 config = context.config
 URL = config.get_main_option("sqlalchemy.url")
+ENV_PY = {env_py!r}
 {prelude}
-runpy.run_path({env_py!r})
+{run}
 {closing}
 """
 
@@ -69,8 +78,9 @@ def install(name: str, history: History, cache: Path) -> Path:
     folder = cache / name
     python = folder / "bin" / "python"
     if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", "--python", PYTHON, folder], check=True)
-        command = ["uv", "pip", "install", "--quiet", "--python", python, *history.requirements]
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+        subprocess.run([uv, "venv", "--quiet", "--python", PYTHON, folder], check=True)
+        command = [uv, "pip", "install", "--quiet", "--python", python, *history.requirements]
         subprocess.run(command, check=True)
     return python
 
@@ -90,7 +100,8 @@ def settings(name: str, history: History, python: Path, folder: Path) -> Alembic
     used = scripts
     if history.prelude or history.closing:
         used = project
-        text = ENV.format(prelude=history.prelude, env_py=str(scripts / "env.py"), closing=history.closing)
+        own = str(scripts / "env.py")
+        text = ENV.format(prelude=history.prelude, env_py=own, run=history.run, closing=history.closing)
         (project / "env.py").write_text(text)
     ini = INI.format(scripts=used, versions=os.pathsep.join(map(str, found)))
     (project / "alembic.ini").write_text(ini)
@@ -104,23 +115,51 @@ def settings(name: str, history: History, python: Path, folder: Path) -> Alembic
     )
 
 
-def prove(name: str, cache: Path, folder: Path, server: URL) -> dict[str, Any]:
-    """Prove one history; returns the facts for the table."""
+def prove(name: str, cache: Path, folder: Path, server: URL, confirm: bool) -> dict[str, Any]:
+    """Prove one history, and confirm it; returns the facts for the table."""
     history = HISTORIES[name]
     python = install(name, history, cache)
     package = re.split(r"[<>=\[]", history.requirements[0])[0]
     version = ask(python, f"from importlib.metadata import version; print(version({package!r}))")
     facts: dict[str, Any] = {"name": name, "package": package, "version": version}
     started = time.monotonic()
+    project = settings(name, history, python, folder)
     try:
         report = run_migration_test(
-            settings(name, history, python, folder),
+            project,
             server,
             announce=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
     except LockkeeperError as error:
         return facts | {"error": str(error), "seconds": time.monotonic() - started}
-    return facts | told(report)
+    return facts | told(report) | (confirmed(project, server, report) if confirm else {})
+
+
+def confirmed(project: AlembicSettings, server: URL, report: MigrationTestReport) -> dict[str, Any]:
+    """Ask plain Alembic and pg_dump for what they show of the same revisions."""
+    started = time.monotonic()
+    steps = {one.id: one for one in revisions_of(project, server)}
+    reached = [steps[proof.revision] for proof in report.proofs if proof.state is not ProofState.UNKNOWN]
+    blocking = {
+        proof.revision: None
+        for proof in report.proofs
+        if any(one.kind is FindingKind.BLOCKS_ITSELF for one in proof.findings)
+    }
+    with SecondOpinion(project, server, "second_opinion") as plain:
+        opinions = {}
+        for number, (revision, opinion) in enumerate(plain.opinions(reached), 1):
+            print(f"  plain Alembic: {number} of {len(reached)}", file=sys.stderr, flush=True)
+            opinions[revision] = opinion
+        told_of = {revision: plain.in_one_go(revision) for revision in blocking}
+    seconds = time.monotonic() - started
+    return {"plain": asdict(compare(report.proofs, opinions, told_of)), "plain_seconds": seconds}
+
+
+def revisions_of(project: AlembicSettings, server: URL) -> tuple[Revision, ...]:
+    """Read the project's revisions; where env.py prepares what they import, it is run first."""
+    with AlembicSession(project, server) as session:
+        session.current()
+        return session.history()
 
 
 def told(report: MigrationTestReport) -> dict[str, Any]:
@@ -149,9 +188,19 @@ def row(facts: dict[str, Any]) -> str:
         return f"{start} could not check: {facts['error'].splitlines()[0]} |"
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(facts["findings"].items())) or "none"
     unknown = facts["states"].get("could not check", 0)
+    plain = facts.get("plain")
+    said = "not asked" if plain is None else f"{plain['confirmed']} of {sum(facts['findings'].values())}"
+    missed = "not asked" if plain is None else len(plain["missed"])
     return (
-        f"{start} {facts['revisions']} | {facts['tested']} | {unknown} | {kinds} | {facts['seconds']:.0f} |"
+        f"{start} {facts['revisions']} | {facts['tested']} | {unknown} | {kinds} | {said} | {missed} "
+        f"| {facts['seconds']:.0f} |"
     )
+
+
+def proven(arguments: argparse.Namespace, folder: Path, url: URL) -> list[dict[str, Any]]:
+    """Prove the histories that are asked for."""
+    names = arguments.names or HISTORIES
+    return [prove(one, arguments.cache, folder, url, arguments.confirm) for one in names]
 
 
 def main() -> None:
@@ -163,6 +212,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "lockkeeper-histories")
     parser.add_argument("--server-url-env", help="variable with a server's URL; default: a server of our own")
     parser.add_argument("--major", type=int, default=16, help="of our own server")
+    parser.add_argument("--confirm", action="store_true", help="hold it against plain Alembic and pg_dump")
     parser.add_argument("--json", type=Path, help="write everything there, too")
     arguments = parser.parse_args()
     results = []
@@ -171,14 +221,17 @@ def main() -> None:
         folder.chmod(0o755)
         if arguments.server_url_env:
             url = make_url(os.environ[arguments.server_url_env])
-            results = [prove(one, arguments.cache, folder, url) for one in arguments.names or HISTORIES]
+            results = proven(arguments, folder, url)
         else:
             with temporary_postgres(folder, major=arguments.major) as server:
-                names = arguments.names or HISTORIES
-                results = [prove(one, arguments.cache, folder, server.url()) for one in names]
-    print("| package | version | revisions | tested | could not check | findings | s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+                results = proven(arguments, folder, server.url())
+    print("| package | version | revisions | tested | could not check | findings | confirmed | missed | s |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(map(row, results)))
+    for facts in results:
+        for kind in ("denied", "missed"):
+            for text in facts.get("plain", {}).get(kind, ()):
+                print(f"{facts['name']}: {kind}: {text}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
 

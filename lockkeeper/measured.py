@@ -57,6 +57,37 @@ class RevisionCost(Fact):
     temp_bytes: int | None = Field(default=None, description="Temporary files, of the database.")
 
 
+class SelfWait(Fact):
+    """One session of a migration waits for a lock that another one of the same migration holds.
+
+    PostgreSQL sees no deadlock in that: the holder waits for nothing on the server, and the process that
+    should end it waits for the other. Statements are shortened and redacted.
+    """
+
+    waiter: int = Field(description="Process number of the session that waits.")
+    waiting_statement: str
+    wanted: str = Field(description="e.g. ShareRowExclusiveLock on public.users")
+    holder: int
+    holder_state: str = Field(description="As pg_stat_activity has it.")
+    holder_statement: str = Field(description="Its last, or present one.")
+    opened_by: str = Field(description="Which step opened the holder's session.")
+    leftover: bool = Field(description="That was an earlier step: a fresh process is without that session.")
+    after_downgrade: bool = Field(default=False, description="That step was a downgrade.")
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the lock will never be let go: its holder has nothing to do."""
+        return self.holder_state.startswith("idle in transaction")
+
+    def __str__(self) -> str:
+        """Name both sessions and their statements."""
+        return (
+            f"its session {self.waiter} ({self.waiting_statement}) waits for {self.wanted}, "
+            f"held by its session {self.holder} ({self.holder_statement}), "
+            f"which is {self.holder_state} and was opened by {self.opened_by}"
+        )
+
+
 class RevisionEstimate(Fact):
     """How long one revision took in the rehearsal, and what it cost; production must expect about that."""
 

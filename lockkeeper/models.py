@@ -12,7 +12,7 @@ from lockkeeper.backup_kinds import BackupKind as BackupKind
 from lockkeeper.backup_kinds import Instance as Instance
 from lockkeeper.backup_kinds import PhysicalFacts as PhysicalFacts
 from lockkeeper.fact import Fact as Fact
-from lockkeeper.measured import BackfillSeries, MonitorSummary, RevisionCost, Risk
+from lockkeeper.measured import BackfillSeries, MonitorSummary, RevisionCost, Risk, SelfWait
 
 
 def utc_now() -> datetime:
@@ -84,6 +84,9 @@ class RevisionTiming(Fact):
     lock_timeouts: int = 0
     rehearsed_s: float | None = Field(default=None, description="How long it took in the rehearsal.")
     cost: RevisionCost | None = Field(default=None, description="None when it could not be measured.")
+    self_wait: SelfWait | None = Field(
+        default=None, description="What it waited for in vain, before it was begun anew in a fresh process."
+    )
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None,
         description=(

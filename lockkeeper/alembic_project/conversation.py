@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.engine import URL
 
+from lockkeeper.alembic_project.failures import ChildFailure, converting_failures
 from lockkeeper.alembic_project.outcome import end_sessions
+from lockkeeper.alembic_project.self_waits import SelfWaits
 from lockkeeper.config import AlembicSettings, Policies
 from lockkeeper.costs import CostMeter
 from lockkeeper.errors import AlembicProjectError, ConnectionLostError, DatabaseError, LockkeeperError
@@ -38,6 +40,7 @@ RUNNER = Path(__file__).parent / "runner" / "__main__.py"
 PACKAGE = "lockkeeper.alembic_project"
 LET_GO_S, STOP_POLL_S = 3.0, 0.5
 """How long a project whose sessions were ended may take to notice it, before its process is ended too."""
+LOOKS_IN_A_LOCK_TIMEOUT, LEAST_POLL_S = 3, 0.05
 READ_TIMEOUT_S = 120.0
 """Limit for everything that only reads: loading the project, plans, differences."""
 
@@ -45,27 +48,6 @@ _WITHOUT_DATABASE = frozenset({"outcome", "history"})
 
 Facts = dict[str, Any]
 Listener = Callable[[Facts], None]
-
-
-class ChildFailure(LockkeeperError):
-    """A request failed, or was not answered; ``facts`` is what the child said, redacted.
-
-    To be judged: callers of this package see one of the errors of ``lockkeeper.errors`` instead.
-    """
-
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
-        super().__init__(str(facts.get("message", "")))
-
-    @property
-    def kind(self) -> str:
-        """project, database, wrong_database, stale, uncommitted, died, stopped or timeout."""
-        return str(self.facts["kind"])
-
-    @property
-    def sqlstate(self) -> str | None:
-        """PostgreSQL's code, where the failure came from the server."""
-        return self.facts.get("sqlstate")
 
 
 class OwnMarks(NamedTuple):
@@ -129,6 +111,7 @@ class ProjectProcess:
         self.name = application_name(role, run_id or os.urandom(4).hex())
         self.policies = policies or Policies()
         self.backends: list[str] = []
+        self._self_waits = SelfWaits(self.name)
         self.meter: CostMeter | None = None
         self.recorded: dict[str, list[Facts]] | None = None
         self.stopping: Callable[[], bool] = lambda: False
@@ -163,6 +146,16 @@ class ProjectProcess:
         opening = self._opening()
         self._program, self._events = self._stack.enter_context(self._child())
         self._exchange(opening, time.monotonic() + READ_TIMEOUT_S, None)
+
+    def renew(self) -> None:
+        """Go on in a fresh process: sessions that the former one has left open are ended, and rolled back.
+
+        Raises:
+            DatabaseError: one of them does not end.
+        """
+        self._stack.close()
+        end_sessions(self.url, self.name, self.backends)
+        self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -275,6 +268,7 @@ class ProjectProcess:
         """
         deadline = deadline or time.monotonic() + READ_TIMEOUT_S
         message = {"op": operation, **facts}
+        self._self_waits.begin(message)
         if operation not in _WITHOUT_DATABASE:
             message["identity"] = self._identity()
         if self._once_per_process:
@@ -296,17 +290,25 @@ class ProjectProcess:
             event = self._receive(deadline)
             if event["event"] == "connected":
                 self.backends.append(event["backend"])
+                self._self_waits.opened(event["backend"])
             elif event["event"] in ("done", "error"):
                 self._busy = False
                 writes, cost = event.pop("writes", None), event.pop("cost", {})
                 if writes is not None:
                     writes = {table: tuple(counts) for table, counts in writes.items()}
                 if event["event"] == "error":
+                    wait = self._self_waits.told(event.pop("last_statements"))
                     redacted = {k: redact(v) if isinstance(v, str) else v for k, v in event.items()}
-                    raise ChildFailure({**redacted, "writes": writes})
+                    raise ChildFailure({**redacted, "writes": writes}, wait)
                 return Reply(event["value"], writes, cost)
             if listener is not None:
                 listener(event)
+
+    @property
+    def _poll_s(self) -> float:
+        """How often to look, so that a wait is seen before the lock time-out ends it."""
+        timeout_s = self.policies.lock_timeout_ms / 1000
+        return min(STOP_POLL_S, max(LEAST_POLL_S, timeout_s / LOOKS_IN_A_LOCK_TIMEOUT))
 
     def _send(self, message: Facts) -> None:
         stdin = self._program.stdin
@@ -326,7 +328,9 @@ class ProjectProcess:
                 raise self._end("timeout", "did not finish within its time limit and was stopped")
             if stop_at is not None and now >= stop_at:
                 raise self._end("stopped", f"went on for {LET_GO_S:g} s and was stopped")
-            if not select.select([self._events], [], [], min(deadline - now, STOP_POLL_S))[0]:
+            if not select.select([self._events], [], [], min(deadline - now, self._poll_s))[0]:
+                if self._identifying is not None:
+                    self._self_waits.look(self._identifying[1])
                 continue
             chunk = os.read(self._events, 65536)
             if not chunk:
@@ -347,49 +351,4 @@ class ProjectProcess:
             self._busy = False
         except DatabaseError as error:
             why += f"; its sessions could not be ended ({error})"
-        return ChildFailure({"kind": kind, "message": why, "traceback": output})
-
-
-def wrong_database_message(settings: AlembicSettings, where: str) -> str:
-    """Say where the project connected to, and how to make it listen."""
-    variable = (
-        f"os.environ[{settings.url_env!r}]" if settings.url_env else "an environment variable (url_env)"
-    )
-    return (
-        f"The project's env.py ignores the URL it is given and connects to {where}. Nothing was run there. "
-        f"Make env.py take the URL from config.get_main_option('sqlalchemy.url') or from {variable}, name "
-        "the variable that it reads (url_env), or the -x argument (x_arguments, e.g. {'url': '{url}'})."
-    )
-
-
-@contextlib.contextmanager
-def converting_failures(settings: AlembicSettings) -> Iterator[None]:
-    """Turn a failed request that only reads into one of the errors that callers know."""
-    try:
-        yield
-    except ChildFailure as failure:
-        if failure.kind == "wrong_database":
-            raise AlembicProjectError(wrong_database_message(settings, str(failure))) from failure
-        last = failure.facts.get("traceback", "")
-        if failure.kind == "database":
-            state = failure.sqlstate
-            lost = state is None or state[:2] in ("08", "28") or state.startswith("57P")
-            hint = (
-                "Lockkeeper itself reached the database a moment ago: if the address is not yours, see "
-                "url_env, x_arguments and driver of the target's Alembic settings. "
-            )
-            message = f"Alembic in {settings.folder}: {hint if lost else ''}{failure}"
-            raise (ConnectionLostError if lost else DatabaseError)(message, state) from failure
-        why = f" {failure}" if str(failure) else ""
-        hint = _hint(f"{failure} {last}")
-        raise AlembicProjectError(
-            f"The Alembic project {settings.config_file}:{why}{hint}\n{last}".strip()
-        ) from failure
-
-
-def _hint(message: str) -> str:
-    if "async driver" in message:
-        return " Set the target's Alembic driver, e.g. driver = 'asyncpg'."
-    if "No module named 'alembic'" in message or "No module named 'sqlalchemy'" in message:
-        return " Name the project's own interpreter (python)."
-    return ""
+        return ChildFailure({"kind": kind, "message": why, "traceback": output}, self._self_waits.told({}))

@@ -8,7 +8,8 @@ from typing import Any
 
 from typing_extensions import Self
 
-from lockkeeper.alembic_project.conversation import ChildFailure, ProjectProcess, converting_failures
+from lockkeeper.alembic_project.conversation import ProjectProcess
+from lockkeeper.alembic_project.failures import ChildFailure, converting_failures
 from lockkeeper.alembic_project.outcome import drop_empty_version_table
 from lockkeeper.alembic_project.walk import Listener, Walk
 from lockkeeper.errors import AlembicProjectError, DatabaseError, MigrationError

@@ -11,19 +11,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lockkeeper.alembic_project.conversation import (
-    ChildFailure,
-    Facts,
-    ProjectProcess,
-    Reply,
-    wrong_database_message,
-)
+from lockkeeper.alembic_project.conversation import Facts, ProjectProcess, Reply
+from lockkeeper.alembic_project.failures import LOCK_NOT_AVAILABLE, ChildFailure, wrong_database_message
 from lockkeeper.alembic_project.outcome import Commits
 from lockkeeper.errors import AlembicProjectError, MigrationError
-from lockkeeper.measured import RevisionCost
+from lockkeeper.measured import RevisionCost, SelfWait
 from lockkeeper.models import Fact, Revision, RevisionTiming
-
-LOCK_NOT_AVAILABLE = "55P03"
 
 
 class MigrationEvent(Fact):
@@ -78,22 +71,8 @@ class Walk:
 
     def _one(self, step: Revision, heads: list[str]) -> RevisionTiming:
         started = time.monotonic()
-        deadline = started + self.process.policies.migration_timeout_s
         self._tell("started", step)
-        attempt = 0
-        while True:
-            attempt += 1
-            commits = Commits()
-            try:
-                reply, cost = self._measured(step, heads, commits, deadline)
-            except ChildFailure as failure:
-                delay = self._pause(failure, commits, attempt, deadline)
-                if delay is None:
-                    raise self._failed(step, failure, commits, attempt, started) from failure
-                self._tell("lock_timeout", step, attempt=attempt, delay_s=delay)
-                time.sleep(delay)
-            else:
-                break
+        reply, cost, attempt, left_behind = self._taken(step, heads, started)
         timing = RevisionTiming(
             revision=step.id,
             duration_s=time.monotonic() - started,
@@ -101,11 +80,36 @@ class Walk:
             lock_timeouts=attempt - 1,
             own_writes=reply.writes,
             cost=cost,
+            self_wait=left_behind,
         )
         if self.process.recorded is not None and reply.cost.get("statements") is not None:
             self.process.recorded.setdefault(step.id, reply.cost["statements"])
         self._tell("finished", step, attempt=attempt, duration_s=timing.duration_s, own_writes=reply.writes)
         return timing
+
+    def _taken(
+        self, step: Revision, heads: list[str], started: float
+    ) -> tuple[Reply, RevisionCost | None, int, SelfWait | None]:
+        """Make attempts until one succeeds; returns how many, and what it waited for in vain at first."""
+        deadline = started + self.process.policies.migration_timeout_s
+        left_behind: SelfWait | None = None
+        attempt = 0
+        while True:
+            attempt += 1
+            commits = Commits()
+            try:
+                return *self._measured(step, heads, commits, deadline), attempt, left_behind
+            except ChildFailure as failure:
+                delay: float | None = 0.0
+                if left_behind is None and self._is_in_its_own_way(failure, commits):
+                    left_behind = failure.self_wait
+                    self.process.renew()
+                else:
+                    delay = self._pause(failure, commits, attempt, deadline)
+                if delay is None:
+                    raise self._failed(step, failure, commits, attempt, started) from failure
+                self._tell("lock_timeout", step, attempt=attempt, delay_s=delay)
+                time.sleep(delay)
 
     def _measured(
         self, step: Revision, heads: list[str], commits: Commits, deadline: float
@@ -128,10 +132,19 @@ class Walk:
             )  # fmt: skip
         return reply, meter.cost(measurement, reply.cost) if meter else None
 
+    def _is_in_its_own_way(self, failure: ChildFailure, commits: Commits) -> bool:
+        """Whether only a session that an earlier step has left open holds it up; nothing of it remains."""
+        wait = failure.self_wait
+        if wait is None or not (failure.waits_for_itself and wait.leftover):
+            return False
+        return not commits.may_remain(self.process.url)
+
     def _pause(self, failure: ChildFailure, commits: Commits, attempt: int, deadline: float) -> float | None:
         """How long to wait before the next attempt (exponential, full jitter), or None when there is none."""
         policies = self.process.policies
         if failure.sqlstate != LOCK_NOT_AVAILABLE or attempt > policies.lock_retries:
+            return None
+        if failure.waits_for_itself:
             return None
         if commits.may_remain(self.process.url):
             return None
@@ -157,7 +170,8 @@ class Walk:
         verb = "Reverting revision" if self.downgrade else "Revision"
         name = f"{verb} {step.id} ({step.message})" if step.message else f"{verb} {step.id}"
         tries = f" in {attempt} attempts" if attempt > 1 else ""
-        text = f"{name} failed{tries}: {_reason(failure)} {_what_remains(partial, applied)}"
+        wait = f" It waits for itself: {failure.self_wait}." if failure.self_wait else ""
+        text = f"{name} failed{tries}: {_reason(failure)}{wait} {_what_remains(partial, applied)}"
         trace = facts.get("traceback", "")
         return MigrationError(
             f"{text}\n{trace}".rstrip(),

@@ -26,6 +26,7 @@ class FindingKind(str, Enum):
     """What is wrong with a revision."""
 
     UPGRADE_FAILED = "upgrade failed"
+    BLOCKS_ITSELF = "blocks itself"
     INVALID_INDEX = "invalid index"
     DOWNGRADE_FAILED = "downgrade failed"
     RESIDUE = "residue"

@@ -13,6 +13,7 @@ from typing import Any
 
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.errors import AlembicProjectError, DatabaseError, LockkeeperError, MigrationError
+from lockkeeper.measured import SelfWait
 from lockkeeper.models import DataFingerprint, Revision, RevisionTiming, SchemaFingerprint
 from lockkeeper.postgres.fingerprint import compare_schemas
 from lockkeeper.proving.declarations import Declarations
@@ -146,6 +147,10 @@ class Stairway:
             self.stopped = f"revision {step.id} before it fails"
             return False
         facts.update(upgrade_s=timing.duration_s, own_writes=timing.own_writes, cost=timing.cost)
+        wait = timing.self_wait
+        # `alembic upgrade head` does all upgrades in one process, and a downgrade in another.
+        if wait is not None and not wait.after_downgrade:
+            findings.append(self._judged(step, _blocks_itself(step, wait)))
         return True
 
     def _down(
@@ -211,6 +216,14 @@ def _failure(kind: FindingKind, step: Revision, error: MigrationError) -> Findin
             "\nor in the alembic.ini: [lockkeeper] irreversible = " + f"{step.id}: REASON"
         )
     return Finding(kind=kind, subject=f"revision {step.id}", message=message)
+
+
+def _blocks_itself(step: Revision, wait: SelfWait) -> Finding:
+    message = (
+        f"in one process with the revisions before it, it never gets its lock: {wait}. "
+        "In a process of its own it went through."
+    )
+    return Finding(kind=FindingKind.BLOCKS_ITSELF, subject=f"revision {step.id}", message=message)
 
 
 def _invalid(name: str) -> Finding:

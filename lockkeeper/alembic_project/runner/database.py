@@ -29,10 +29,11 @@ from .statements import (
     writes_no_row,
 )
 
-IDENTITY, FAILURE, OUTSIDE, PENDING, MARKED = (
-    f"lockkeeper_{name}" for name in ("id", "failure", "outside", "pending", "marked")
+IDENTITY, BACKEND, FAILURE, OUTSIDE, PENDING, MARKED = (
+    f"lockkeeper_{name}" for name in ("id", "backend", "failure", "outside", "pending", "marked")
 )
 SHOWN_CHARACTERS = 200
+REMEMBERED_SESSIONS = 50
 IDENTIFYING_FIELDS = 3
 _XID = "SELECT pg_catalog.txid_current_if_assigned()::text"
 _FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
@@ -72,6 +73,7 @@ class Connections:
         self.attempt: Optional[Attempt] = None
         self.cost: Optional[Cost] = None
         self.foreign: Optional[str] = None
+        self.last_statements: Dict[str, str] = {}
         self._engines: Set[Any] = set()
         self._opening_sql = f"SELECT i.*, ({_BACKEND}) FROM (\n{opening['identity_sql']}\n) AS i"  # noqa: S608
         self._notices_lost_clients: Optional[bool] = None
@@ -135,7 +137,7 @@ class Connections:
             record.info[FAILURE] = str(error)
             self.foreign = "a database that could not be identified"
             return
-        record.info[IDENTITY] = identity
+        record.info[IDENTITY], record.info[BACKEND] = identity, backend
         ours = identity[:IDENTIFYING_FIELDS] == self.expected[:IDENTIFYING_FIELDS]
         settings = {"default_transaction_read_only": "on"} if self.read_only or not ours else {}
         if ours:
@@ -205,6 +207,7 @@ class Connections:
             # env.py often creates the version table's schema: to read, it need not be there.
             return ("SELECT 1", ()) if is_ddl(statement) else (statement, parameters)
         if self.attempt is not None and self._is_ours(connection):
+            self._remember(connection.info[BACKEND], statement)
             if self.cost is not None:
                 self.cost.begins(connection.info, statement, not self._outside_transaction(connection))
             if ends_transaction(statement):
@@ -218,6 +221,13 @@ class Connections:
             elif not is_harmless(statement):
                 self._mark_transaction(connection)
         return statement, parameters
+
+    def _remember(self, backend: str, statement: str) -> None:
+        """Keep what each session was sent last: the server shows questions of our own after it."""
+        self.last_statements.pop(backend, None)
+        self.last_statements[backend] = statement[:SHOWN_CHARACTERS]
+        if len(self.last_statements) > REMEMBERED_SESSIONS:
+            del self.last_statements[next(iter(self.last_statements))]
 
     def _mark_transaction(self, connection: Any) -> None:
         """Mark the transaction before its first statement that may write."""

@@ -77,6 +77,11 @@ class Service:
         """The other database that the project connected to during the request, if it did."""
         return self._connections.foreign
 
+    @property
+    def last_statements(self) -> Dict[str, str]:
+        """What each session was sent last."""
+        return self._connections.last_statements
+
     # -- reading: the sessions are read-only --------------------------------------------------------------
 
     def _read(self, command: List[str], reader: Callable[[Any], None]) -> None:
@@ -253,6 +258,7 @@ def _failure(error: BaseException, service: Optional[Service]) -> Reply:
     facts = describe(error)
     said_it_all = isinstance(error, (RunnerError, CommandError))
     facts["try_fresh"] = bool(service and service.may_not_bear_repetition and not said_it_all)
+    facts["last_statements"] = service.last_statements if service else {}
     foreign = service.foreign if service else None
     if foreign and facts["sqlstate"] == "25006" and not isinstance(error, WrongDatabaseError):
         facts.update(kind=WrongDatabaseError.kind, message=foreign)

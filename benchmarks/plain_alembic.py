@@ -1,0 +1,227 @@
+"""What plain Alembic and pg_dump say of a history: a second opinion that uses nothing of Lockkeeper's.
+
+Every revision goes up, down and up again by ``alembic.command``, in a process of the package's own
+interpreter, and the database is dumped in between. Where something failed, the command is tried once more in
+a fresh process, since sessions that a revision has left open end with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.engine import URL
+
+from lockkeeper.config import AlembicSettings
+from lockkeeper.models import Revision
+from lockkeeper.postgres.clients import find_client_programs
+from lockkeeper.postgres.connection import connect, execute, fetch_all
+
+LOCK_TIMEOUT = "5s"
+COMMANDS = """
+import json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+from alembic import command
+from alembic.config import Config
+for line in sys.stdin:
+    name, ini, url, revision = json.loads(line)
+    config = Config(ini)
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    try:
+        getattr(command, name)(config, revision)
+        told = None
+    except BaseException as error:
+        told = type(error).__name__ + ": " + str(error).strip()
+    answers.write(json.dumps(told) + "\\n")
+    answers.flush()
+"""
+TABLES = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  AND c.relname NOT LIKE '%alembic\\_version'
+"""
+_NOISE = re.compile(r"^(?:--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(?:un)?restrict .*)$", re.MULTILINE)
+_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\S+) \(\n(.*)\n\)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What became of one revision; ``failures`` by move (up, down, again), differences as statements."""
+
+    failures: dict[str, str] = field(default_factory=dict)
+    after_downgrade: frozenset[str] = frozenset()
+    second_time: frozenset[str] = frozenset()
+
+
+def statements(dump: str) -> frozenset[str]:
+    """Split what pg_dump has written into parts that do not depend on the order of columns."""
+    found: set[str] = set()
+    for one in _NOISE.sub("", dump).split(";\n"):
+        text = " ".join(one.split())
+        table = _TABLE.match(one.strip())
+        if table is None:
+            found.add(text)
+            continue
+        name, columns, rest = table.groups()
+        found.add(f"TABLE {name}{rest}")
+        found |= {f"TABLE {name}: {column.strip().rstrip(',')}" for column in columns.splitlines()}
+    return frozenset(found - {""})
+
+
+class PlainAlembic:
+    """Alembic's own commands on one database, in one process as long as nothing fails."""
+
+    def __init__(self, settings: AlembicSettings, url: URL) -> None:
+        driver = settings.driver or "psycopg2"
+        self._url = url.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
+        self._settings = settings
+        self._program: subprocess.Popen[str] | None = None
+
+    def close(self) -> None:
+        """End the process, and with it every session that is still open."""
+        if self._program is not None:
+            self._program.kill()
+            self._program.communicate()
+            self._program = None
+
+    def run(self, name: str, revision: str) -> str | None:
+        """Run a command, once more in a fresh process if it fails; returns what that failed of."""
+        for _ in range(2):
+            told = self.once(name, revision)
+            if told is None:
+                return None
+            self.close()
+        return told
+
+    def once(self, name: str, revision: str) -> str | None:
+        """Run a command in the present process; returns what it failed of."""
+        if self._program is None:
+            self._program = self._started()
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        request = [name, str(self._settings.config_file), self._url, revision]
+        with contextlib.suppress(BrokenPipeError):
+            self._program.stdin.write(json.dumps(request) + "\n")
+            self._program.stdin.flush()
+        answer = self._program.stdout.readline()
+        if not answer:
+            self.close()
+            return "the process ended"
+        told: str | None = json.loads(answer)
+        return told
+
+    def _started(self) -> subprocess.Popen[str]:
+        settings = self._settings
+        environment = {key: secret.get_secret_value() for key, secret in settings.environment.items()}
+        environment |= {settings.url_env: self._url} if settings.url_env else {}
+        return subprocess.Popen(
+            [settings.interpreter, "-c", COMMANDS],
+            env=os.environ | environment | {"PGOPTIONS": f"-c lock_timeout={LOCK_TIMEOUT}"},
+            cwd=settings.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+
+class SecondOpinion:
+    """Goes through a history; a context manager that drops its databases."""
+
+    def __init__(self, settings: AlembicSettings, server: URL, name: str) -> None:
+        self._settings = settings
+        self._server = server
+        self._name = name
+        self._alembic: PlainAlembic | None = None
+        with connect(server, "second-opinion") as connection:
+            self._programs = find_client_programs(connection.server_version)
+
+    def __enter__(self) -> SecondOpinion:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._forget()
+
+    def opinions(self, steps: Sequence[Revision]) -> Iterator[tuple[str, Opinion]]:
+        """Yield each revision with its opinion; ends with the first that cannot be applied at all."""
+        heads_before: Revision | None = None
+        for step in steps:
+            if self._alembic is None and not self._begin(heads_before):
+                return
+            yield step.id, (opinion := self._opinion(step))
+            if "up" in opinion.failures:
+                return
+            heads_before = step
+
+    def in_one_go(self, revision: str) -> str | None:
+        """Upgrade an empty database to ``revision`` in one process; returns what that failed of."""
+        self._begin(None)
+        assert self._alembic is not None
+        try:
+            return self._alembic.once("upgrade", revision)
+        finally:
+            self._forget()
+
+    def _opinion(self, step: Revision) -> Opinion:
+        assert self._alembic is not None
+        before = self._state()
+        if told := self._alembic.run("upgrade", step.id):
+            return Opinion({"up": told})
+        first = self._state()
+        if told := self._alembic.run("downgrade", _target(step)):
+            if self._state() != first:
+                self._forget()
+            return Opinion({"down": told})
+        down = self._state()
+        if told := self._alembic.run("upgrade", step.id):
+            self._forget()
+            return Opinion({"again": told}, before ^ down)
+        return Opinion({}, before ^ down, first ^ self._state())
+
+    def _begin(self, revision: Revision | None) -> bool:
+        """Make a fresh database, and bring it to ``revision`` in one go."""
+        self._execute(f"CREATE DATABASE {self._name}")
+        self._alembic = PlainAlembic(self._settings, self._url)
+        return revision is None or self._alembic.run("upgrade", revision.id) is None
+
+    def _forget(self) -> None:
+        if self._alembic is not None:
+            self._alembic.close()
+            self._alembic = None
+        self._execute(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with connect(self._server, "second-opinion") as connection:
+            execute(connection, statement)
+
+    @property
+    def _url(self) -> URL:
+        return self._server.set(database=self._name)
+
+    def _state(self) -> frozenset[str]:
+        """Return schema and rows, each row as JSON with its keys in order."""
+        url = self._url
+        argv = [self._programs.pg_dump, "--schema-only", "--no-owner", "--exclude-table=*alembic_version"]
+        argv += [f"--host={url.host}", f"--port={url.port}", f"--username={url.username}", str(url.database)]
+        environment = os.environ | {"PGPASSWORD": url.password or ""}
+        dump = subprocess.run(argv, env=environment, check=True, capture_output=True, text=True).stdout
+        return statements(dump) | self._rows()
+
+    def _rows(self) -> frozenset[str]:
+        found = set()
+        with connect(self._url, "second-opinion") as connection:
+            for (table,) in fetch_all(connection, TABLES):
+                rows = fetch_all(connection, f"SELECT to_jsonb(t)::text FROM {table} AS t ORDER BY 1")
+                found |= {f"ROW {number} of {table}: {text}" for number, (text,) in enumerate(rows)}
+        return frozenset(found)
+
+
+def _target(step: Revision) -> str:
+    return step.down[0] if len(step.down) == 1 else f"{step.id}-1" if step.down else "base"
