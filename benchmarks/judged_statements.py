@@ -54,6 +54,8 @@ CREATE UNIQUE INDEX users_email_idx ON users (email);
 CREATE UNIQUE INDEX badges_id ON badges (id);
 CREATE MATERIALIZED VIEW totals AS SELECT user_id, sum(amount) AS total FROM orders GROUP BY user_id;
 CREATE UNIQUE INDEX totals_user ON totals (user_id);
+CREATE SCHEMA archive;
+CREATE TABLE archive.orders (id bigint PRIMARY KEY);
 """
 
 
