@@ -77,8 +77,8 @@ def require_decision(key: str, description: str, timeout_s: float) -> Approval:
 
 
 def latest_answer(prefix: str) -> Approval | None:
-    """Return the answer to the newest question, by the order of the keys, or None when it has none."""
-    keys = sorted(key for key in asked_keys() if key.startswith(prefix))
+    """Return the answer to the newest question, by the numbers in the keys, or None when it has none."""
+    keys = sorted((key for key in asked_keys() if key.startswith(prefix)), key=_in_order)
     return answer_to(keys[-1]) if keys else None
 
 
@@ -105,6 +105,11 @@ def answer_to(key: str) -> Approval | None:
         recorded_by=f"Prefect's API at {seen}, which does not know by whom",
         decided_at=resumed_at or utc_now(),
     )
+
+
+def _in_order(key: str) -> list[str | int]:
+    """Return what a key is sorted by: ``again-10`` comes after ``again-9``."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
 
 
 def _attempts(key: str) -> Iterator[str]:

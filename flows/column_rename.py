@@ -62,7 +62,7 @@ def column_rename(
                 end = run_rename(steps, steps.request(), request, answers)
             if end.question is None:
                 return final_state(end.report)
-            key, timeout_s = end.question.key, request.policy.approval_timeout_s
-            answers[key] = require_decision(key, end.question.text, timeout_s)
+            asked, timeout_s = end.question, request.policy.approval_timeout_s
+            answers[asked.key] = require_decision(asked.asked_as, asked.text, timeout_s)
     except RefusedError as error:
         return refused_state(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import Any
 
 from lockkeeper.backfill import chunks
@@ -67,6 +68,13 @@ class RenameStatus:
     quarantine_until: datetime | None
     parked: tuple[str, ...]
     history: tuple[tuple[datetime, str, str, str], ...]
+
+    @property
+    def round(self) -> str:
+        """What tells this attempt apart from those before it that were aborted or undone, e.g. ``7-0``."""
+        stages = [stage for _, stage, _, _ in self.history]
+        undone = list(pairwise(stages)).count((Stage.CONTRACTED.value, Stage.BACKFILLED.value))
+        return f"{self.change_id}-{undone}"
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, JSON-able."""

@@ -91,9 +91,14 @@ class RenameSteps(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """What a human must answer before it goes on; ``text`` is Markdown."""
+    """What a human must answer before it goes on; ``text`` is Markdown.
+
+    ``key`` is one of ``QUESTIONS``. ``asked_as`` also says of which attempt it was asked: a change that was
+    aborted or undone since, and begun anew, is another one, and a yes to the former is none to it.
+    """
 
     key: str
+    asked_as: str
     text: str
 
 
@@ -113,6 +118,7 @@ def run_rename(
 ) -> RenameEnd:
     """Play until the end, or until the first question that ``answers`` has no answer to. Can run again.
 
+    An answer's key is the question's (one given at a shell, to what stands now), or ``Question.asked_as``.
     Takes the migration lock of the database for the stages that change its schema, not for the backfill
     and not while anybody is waited for.
     """
@@ -197,10 +203,12 @@ class _Rename:
             note(parity_line(self.steps.validate()))
 
     def approval(self, key: str, command: str) -> Approval | None:
-        """Return the yes to a question; without one, ask and conclude that the run waits."""
-        if key in self.answers:
-            return self.answers[key]
-        self.ask(Question(key, self.steps.question(key)))
+        """Return the yes to a question; without one to this attempt, ask and conclude that the run waits."""
+        asked_as = f"{key}-{self.steps.status().round}"
+        answer = self.answers.get(key)
+        if answer and (answer.key == key or f"{answer.key}-".startswith(f"{asked_as}-")):
+            return answer
+        self.ask(Question(key, asked_as, self.steps.question(key)))
         self.record.conclude(Outcome.WAITING, next_command=self.command(command))
         return None
 

@@ -159,6 +159,23 @@ def test_of_two_runs_of_one_rename_an_approval_counts_for_nothing_once_the_other
     assert percent(shop) is None
 
 
+def test_an_approval_counts_for_nothing_once_the_rename_was_aborted_and_begun_anew(
+    story, shop, api, deployed
+) -> None:
+    story.work()
+    assert story.answer("approve") == "ACCEPT"
+    api.set_flow_run_state(story.run, Crashed(), force=True)
+    second = Story(api, deployed(column_rename, target=shop.name, **RENAME))
+    second.work()
+    assert second.answer("abort", "wrong column") == "ACCEPT"
+    assert second.work().name == "Aborted"
+    third = Story(api, deployed(column_rename, target=shop.name, **RENAME))
+    assert third.work().name == "Suspended", "begun anew, and filled"
+    api.set_flow_run_state(story.run, State(type=StateType.SCHEDULED, name="AwaitingRetry"), force=True)
+    assert story.work().name == "Suspended", "retried, it asks again"
+    assert percent(shop) == 0
+
+
 def test_a_run_whose_process_was_killed_goes_on_in_another_run(story, shop, api, deployed) -> None:
     story.work()
     story.answer("approve")
@@ -200,7 +217,7 @@ def test_the_team_is_told_when_nobody_answers_in_time(story, shop, api, slack) -
     assert approval_expiry(story.run, return_state=True).is_completed()
     said = slack.wait_for(2)
     assert "failed" in said[1]["text"]
-    assert "Nobody answered approve-flip of " in str(said[1]["blocks"])
+    assert "Nobody answered approve-flip-1-0 of " in str(said[1]["blocks"])
     assert shop.columns() == columns
 
 

@@ -100,7 +100,10 @@ def test_an_undo_after_the_contract_brings_the_schema_of_before_with_the_writes_
         step(rename)
     rename.contract()
     write_through_each_name(shop, old=False)
-    assert rename.undo(by="somebody").stage is Stage.BACKFILLED
+    approved = rename.status().round
+    undone = rename.undo(by="somebody")
+    assert undone.stage is Stage.BACKFILLED
+    assert undone.round != approved, "what was approved before the undo is not approved after it"
     write_through_each_name(shop)
     assert query(
         shop, "SELECT count(*) FROM products WHERE description IS DISTINCT FROM full_description"

@@ -35,6 +35,7 @@ class Steps:
     breaks: dict[str, Exception] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     told: list[RunReport] = field(default_factory=list)
+    round: str = "7-0"
 
     def __getattr__(self, name: str) -> Any:
         def step(*_: object) -> Any:
@@ -47,7 +48,12 @@ class Steps:
 
     def status(self) -> Any:
         return SimpleNamespace(
-            stage=self.stage, rows_copied=1, rows_parked=0, parity=None, quarantine_until=None
+            stage=self.stage,
+            round=self.round,
+            rows_copied=1,
+            rows_parked=0,
+            parity=None,
+            quarantine_until=None,
         )
 
     def question(self, key: str) -> str:
@@ -112,6 +118,22 @@ def test_a_yes_to_a_change_that_was_aborted_meanwhile_begins_nothing_anew() -> N
     told = str(steps.told[0].error)
     assert "aborted since" in told
     assert "lockkeeper rename start shop products description description_new" in told
+
+
+@pytest.mark.parametrize("asked_as", ["approve-flip-6-0", "approve-flip-7-1", "approve-flip-70-0"])
+def test_a_yes_to_an_earlier_attempt_is_none_to_this_one(asked_as: str) -> None:
+    given = {FLIP: answer(FLIP)[FLIP].model_copy(update={"key": asked_as})}
+    steps = Steps("validated", round="7-0")
+    end = run_rename(steps, RUN, REQUEST, given)
+    assert end.question is not None
+    assert end.question.asked_as == "approve-flip-7-0"
+    assert steps.done == PREPARED
+
+
+@pytest.mark.parametrize("asked_as", ["approve-flip-7-0", "approve-flip-7-0-again-1"])
+def test_a_yes_to_this_attempt_counts_however_often_it_was_asked(asked_as: str) -> None:
+    given = {FLIP: answer(FLIP)[FLIP].model_copy(update={"key": asked_as})}
+    assert play(Steps("observing", round="7-0"), given) == ("waits for approval", DROP)
 
 
 def test_an_aborted_change_can_be_begun_anew_and_is_asked_about_again() -> None:
