@@ -109,7 +109,7 @@ engine.dispose()""",
         environment={"ARGILLA_HOME_PATH": "/tmp/lockkeeper-argilla"},
     ),
     "superset": History(
-        ("apache-superset", _PSYCOPG2),
+        ("apache-superset", "flask-caching<2.4", _PSYCOPG2),
         "superset/migrations",
         prelude="""
 from flask import has_app_context
@@ -144,6 +144,17 @@ if not has_app_context():
 from sqlalchemy import create_engine
 config.attributes["connection"] = create_engine(URL).connect()
 config.attributes["aiida_profile"] = object()""",
+        closing="""
+config.attributes["connection"].commit()
+config.attributes["connection"].close()""",
+    ),
+    "conda-store": History(("conda-store-server", _PSYCOPG2), "conda_store_server/_internal/alembic"),
+    "dagster": History(
+        ("dagster", _PSYCOPG2),
+        "dagster/_core/storage/alembic",
+        prelude="""
+from sqlalchemy import create_engine
+config.attributes["connection"] = create_engine(URL).connect()""",
         closing="""
 config.attributes["connection"].commit()
 config.attributes["connection"].close()""",

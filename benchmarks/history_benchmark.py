@@ -145,9 +145,10 @@ def confirmed(project: AlembicSettings, server: URL, report: MigrationTestReport
         for proof in report.proofs
         if any(one.kind is FindingKind.BLOCKS_ITSELF for one in proof.findings)
     }
+    flawed = {proof.revision for proof in report.proofs if proof.findings}
     with SecondOpinion(project, server, "second_opinion") as plain:
         opinions = {}
-        for number, (revision, opinion) in enumerate(plain.opinions(reached), 1):
+        for number, (revision, opinion) in enumerate(plain.opinions(reached, flawed), 1):
             print(f"  plain Alembic: {number} of {len(reached)}", file=sys.stderr, flush=True)
             opinions[revision] = opinion
         told_of = {revision: plain.in_one_go(revision) for revision in blocking}
@@ -198,9 +199,13 @@ def row(facts: dict[str, Any]) -> str:
 
 
 def proven(arguments: argparse.Namespace, folder: Path, url: URL) -> list[dict[str, Any]]:
-    """Prove the histories that are asked for."""
-    names = arguments.names or HISTORIES
-    return [prove(one, arguments.cache, folder, url, arguments.confirm) for one in names]
+    """Prove the histories that are asked for, and write down each as soon as it is done."""
+    results: list[dict[str, Any]] = []
+    for one in arguments.names or HISTORIES:
+        results.append(prove(one, arguments.cache, folder, url, arguments.confirm))
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1))
+    return results
 
 
 def main() -> None:
@@ -232,8 +237,6 @@ def main() -> None:
         for kind in ("denied", "missed"):
             for text in facts.get("plain", {}).get(kind, ()):
                 print(f"{facts['name']}: {kind}: {text}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

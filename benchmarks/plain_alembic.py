@@ -12,7 +12,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.engine import URL
@@ -23,6 +23,7 @@ from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import connect, execute, fetch_all
 
 LOCK_TIMEOUT = "5s"
+ROW = "ROW "
 COMMANDS = """
 import json, os, sys
 answers = os.fdopen(os.dup(1), "w")
@@ -83,6 +84,7 @@ class PlainAlembic:
         self._url = url.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
         self._settings = settings
         self._program: subprocess.Popen[str] | None = None
+        self.apart = False
 
     def close(self) -> None:
         """End the process, and with it every session that is still open."""
@@ -93,6 +95,8 @@ class PlainAlembic:
 
     def run(self, name: str, revision: str) -> str | None:
         """Run a command, once more in a fresh process if it fails; returns what that failed of."""
+        if self.apart:
+            self.close()
         for _ in range(2):
             told = self.once(name, revision)
             if told is None:
@@ -140,6 +144,7 @@ class SecondOpinion:
         self._server = server
         self._name = name
         self._alembic: PlainAlembic | None = None
+        self._last: frozenset[str] | None = None
         with connect(server, "second-opinion") as connection:
             self._programs = find_client_programs(connection.server_version)
 
@@ -149,16 +154,20 @@ class SecondOpinion:
     def __exit__(self, *_exception: object) -> None:
         self._forget()
 
-    def opinions(self, steps: Sequence[Revision]) -> Iterator[tuple[str, Opinion]]:
-        """Yield each revision with its opinion; ends with the first that cannot be applied at all."""
-        heads_before: Revision | None = None
+    def opinions(self, steps: Sequence[Revision], apart: Collection[str]) -> Iterator[tuple[str, Opinion]]:
+        """Yield each revision with its opinion; ends with the first that cannot be applied at all.
+
+        Each move of a revision in ``apart`` is made in a process of its own, as on the command line; a
+        process of some packages takes many seconds to start.
+        """
+        before: Revision | None = None
         for step in steps:
-            if self._alembic is None and not self._begin(heads_before):
+            if self._alembic is None and not self._begin(before):
                 return
-            yield step.id, (opinion := self._opinion(step))
+            yield step.id, (opinion := self._opinion(step, step.id in apart))
             if "up" in opinion.failures:
                 return
-            heads_before = step
+            before = step
 
     def in_one_go(self, revision: str) -> str | None:
         """Upgrade an empty database to ``revision`` in one process; returns what that failed of."""
@@ -169,21 +178,28 @@ class SecondOpinion:
         finally:
             self._forget()
 
-    def _opinion(self, step: Revision) -> Opinion:
+    def _opinion(self, step: Revision, apart: bool) -> Opinion:
         assert self._alembic is not None
-        before = self._state()
+        self._alembic.apart = apart
+        before = self._last or self._state()
+        self._last = None
         if told := self._alembic.run("upgrade", step.id):
             return Opinion({"up": told})
         first = self._state()
         if told := self._alembic.run("downgrade", _target(step)):
             if self._state() != first:
                 self._forget()
+            else:
+                self._last = first
             return Opinion({"down": told})
         down = self._state()
         if told := self._alembic.run("upgrade", step.id):
             self._forget()
             return Opinion({"again": told}, before ^ down)
-        return Opinion({}, before ^ down, first ^ self._state())
+        self._last = self._state()
+        # Rows that are made anew may have another time in them; nobody promises them to be the same.
+        again = frozenset(one for one in first ^ self._last if not one.startswith(ROW))
+        return Opinion({}, before ^ down, again)
 
     def _begin(self, revision: Revision | None) -> bool:
         """Make a fresh database, and bring it to ``revision`` in one go."""
@@ -192,6 +208,7 @@ class SecondOpinion:
         return revision is None or self._alembic.run("upgrade", revision.id) is None
 
     def _forget(self) -> None:
+        self._last = None
         if self._alembic is not None:
             self._alembic.close()
             self._alembic = None
@@ -219,9 +236,10 @@ class SecondOpinion:
         with connect(self._url, "second-opinion") as connection:
             for (table,) in fetch_all(connection, TABLES):
                 rows = fetch_all(connection, f"SELECT to_jsonb(t)::text FROM {table} AS t ORDER BY 1")
-                found |= {f"ROW {number} of {table}: {text}" for number, (text,) in enumerate(rows)}
+                found |= {f"{ROW}{number} of {table}: {text}" for number, (text,) in enumerate(rows)}
         return frozenset(found)
 
 
 def _target(step: Revision) -> str:
-    return step.down[0] if len(step.down) == 1 else f"{step.id}-1" if step.down else "base"
+    """Name what is below a revision, so that branches beside it stay where they are."""
+    return f"{step.id}@{step.down[0] if step.down else 'base'}"

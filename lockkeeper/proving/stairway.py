@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lockkeeper.alembic_project import AlembicSession
+from lockkeeper.alembic_project import LOCK_NOT_AVAILABLE, AlembicSession
 from lockkeeper.errors import AlembicProjectError, DatabaseError, LockkeeperError, MigrationError
 from lockkeeper.measured import SelfWait
 from lockkeeper.models import DataFingerprint, Revision, RevisionTiming, SchemaFingerprint
@@ -135,7 +135,22 @@ class Stairway:
         return ProofState.PASSED, None
 
     def _move(self, step: Revision, *, downgrade: bool = False) -> RevisionTiming:
+        """Apply or revert; what failed and left nothing is tried once more in a fresh process.
+
+        Outside of the test the three moves of a revision are different processes: code that cannot run twice
+        in one (it defines a table on the same metadata again, say) is no defect.
+        """
         self.changed()
+        try:
+            return self._take(step, downgrade)
+        except MigrationError as error:
+            says_so = downgrade and step.irreversible
+            if says_so or error.left_partial or error.sqlstate == LOCK_NOT_AVAILABLE:
+                raise
+        self._session.renew()
+        return self._take(step, downgrade)
+
+    def _take(self, step: Revision, downgrade: bool) -> RevisionTiming:
         timing, self.heads = self._session.take(step, self.heads, downgrade=downgrade)
         return timing
 
