@@ -82,9 +82,10 @@ def log_of(api: SyncPrefectClient, state: State[Any]) -> list[str]:
     wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id(state)]))
     deadline = time.monotonic() + 20
     while True:
-        lines = [log.message for log in api.read_logs(log_filter=wanted)]
-        if any("Finished in state" in line for line in lines) or time.monotonic() > deadline:
-            return lines
+        logs = api.read_logs(log_filter=wanted)
+        own = [log.message for log in logs if log.task_run_id is None]  # its tasks finish, too
+        if any("Finished in state" in message for message in own) or time.monotonic() > deadline:
+            return [log.message for log in logs]
         threading.Event().wait(0.2)
 
 
