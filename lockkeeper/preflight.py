@@ -20,7 +20,11 @@ from lockkeeper.errors import (
     PreflightError,
     StorageError,
 )
+from lockkeeper.lint import exemptions
+from lockkeeper.lint.project import sources_of
+from lockkeeper.lint.renames import RULE, RenameInOneGo, renames_in_one_go
 from lockkeeper.models import BackupKind, Check, MigrationPlan
+from lockkeeper.online.ddl import quote
 from lockkeeper.physical import check_readiness
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
@@ -28,6 +32,8 @@ from lockkeeper.postgres.databases import free_disk_bytes, list_leftovers
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.postgres.locks import lock_holder
 from lockkeeper.recovery.provision import provision_of
+from lockkeeper.rename import Stage
+from lockkeeper.rename.engine import list_changes
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
     check_invalid_objects,
@@ -45,6 +51,10 @@ _FACT_NAMES = (
     "version_num", "is_standby", "read_only", "owns_database", "may_end_sessions", "size_bytes", "prepared",
 )  # fmt: skip
 Facts = dict[str, Any]
+_APPROVED = frozenset(
+    {Stage.FLIPPED, Stage.OBSERVING, Stage.SCREAMING, Stage.SCREAMED, Stage.CONTRACTED, Stage.DROPPED}
+)
+"""From here on somebody has approved that the new column is read."""
 
 
 def require_preflight(checks: Sequence[Check]) -> None:
@@ -84,6 +94,8 @@ def run_preflight(
         plan = plan_migration(target.require_alembic(), target.url, revision)
         load_rules(target.require_alembic().rules_dir)
         checks.append(passed("revision", _describe_plan(plan)))
+        found = plan
+        checks += _guarded("renames", lambda: _check_renames(target, found, run_id))
     except (AlembicProjectError, MigrationError) as error:
         checks.append(failed("revision", str(error)))
     except LockkeeperError as error:
@@ -103,6 +115,40 @@ def _describe_plan(plan: MigrationPlan) -> str:
         return f"already at {plan.destination}: nothing to apply"
     before = ", ".join(plan.before) or "base"
     return f"{len(plan.steps)} revisions from {before} to {', '.join(plan.after) or 'base'}"
+
+
+def _check_renames(target: Target, plan: MigrationPlan, run_id: str) -> list[Check]:
+    """Refuse to expand and contract one rename in one go where an application may use the column."""
+    sources = sources_of(plan)
+    pairs = renames_in_one_go(sources, [step.id for step in plan.steps])
+    if not pairs:
+        return []
+    stages = {
+        (each.table.rpartition(".")[2], each.old, each.new): each.stage
+        for each in reversed(list_changes(target.url))
+    }
+    checks = []
+    with connect(target.url, "preflight", run_id=run_id) as connection:
+        for pair in pairs:
+            claims = exemptions.of_revisions(sources, [pair.contract]).claims
+            reason = next((claim.reason for claim in claims if claim.answers(RULE)), None)
+            names = pair.names
+            if stages.get((quote(names.table), names.old, names.new)) in _APPROVED:
+                continue
+            if not _is_there(connection, pair):
+                continue
+            if reason is not None:
+                checks.append(warned("renames", f"{pair.danger} Its source allows it: {reason}"))
+            else:
+                checks.append(failed("renames", f"{pair.danger} Instead: {pair.way(target.name)}"))
+    return checks
+
+
+def _is_there(connection: Connection, pair: RenameInOneGo) -> bool:
+    """Whether the column is there already; names that are not literal may be anything."""
+    names = pair.names
+    values = {"schema": names.schema, "table": names.table, "column": names.old}
+    return not names.literal or bool(fetch_value(connection, named_query("column_is_there"), values))
 
 
 def _check_database(connection: Connection, target: Target) -> list[Check]:

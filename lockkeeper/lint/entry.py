@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.lint import exemptions
 from lockkeeper.lint.models import LintContext, LintFinding, LintReport, Severity, SqlStatement
+from lockkeeper.lint.renames import judge_renames
 from lockkeeper.redaction import redact
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def lint_report(
         claims = [*claimed.claims[before:], *of_revisions]
         findings += [exemptions.allow(each, claims) for each in _findings(one)]
     findings += [exemptions.allow(_unchecked(name, why), of_revisions) for name, why in unchecked.items()]
+    findings += judge_renames(context, [name for name in revisions if name is not None], of_revisions)
     findings += [*claimed.findings, *exemptions.unused(claimed.claims)]
     return LintReport(
         findings=tuple(_sorted(findings, revisions)),

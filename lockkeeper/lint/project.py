@@ -65,7 +65,7 @@ def lint_project(
             context = context or (read_context(connection) if url is not None else LintContext())
             server_version = server_version or connection.server_version
     context = context.model_copy(
-        update={"sources": {**_sources(plan), **context.sources}, "version_table": _version_table(plan)}
+        update={"sources": {**sources_of(plan), **context.sources}, "version_table": _version_table(plan)}
     )
     statements, unchecked = _statements(plan, texts, recorded or {})
     return lint_report(statements, server_version=server_version, context=context, unchecked=unchecked)
@@ -87,7 +87,7 @@ def _statements(
     return statements, unchecked
 
 
-def _sources(plan: MigrationPlan) -> dict[str, str]:
+def sources_of(plan: MigrationPlan) -> dict[str, str]:
     """Return revision -> its Python source, where it can be read."""
     sources = {}
     for step in plan.steps:

@@ -34,6 +34,7 @@ KNOWN_RULES: dict[str, str] = {
     "drop-object": "DROP of a view, function, schema, ...",
     "drop-not-null": "Readers may meet NULL",
     "rename-column": "RENAME COLUMN",
+    "rename-in-one-go": "Expand and contract of one rename are applied together",
     "rename-table": "RENAME or SET SCHEMA of a table or view",
     "rename-object": "RENAME of a schema, type, function, enum value, ...",
     "truncate": "TRUNCATE",

@@ -8,6 +8,8 @@ Revision ID: 002b
 Revises: 002
 """
 
+# lockkeeper: allow rename-in-one-go because the demo has no application that names the old column
+
 from __future__ import annotations
 
 from alembic import op
