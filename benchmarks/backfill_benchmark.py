@@ -228,7 +228,7 @@ def draw(moments: list[tuple[float, float]], path: Path) -> None:
     places = sorted({int(due // 0.5) for due, _ in moments})
     chart = pygal.Line(
         js=(), width=900, height=320, show_dots=False, x_labels_major_every=4, show_minor_x_labels=False,
-        title="Statements of an application, ms; the backfill of a million rows begins at 0 s",
+        title="Statements of an application, ms; the backfill begins at 0 s",
     )  # fmt: skip
     chart.x_labels = [f"{place * 0.5:g}" for place in places]
     for name, share in (("p50", 0.5), ("p99", 0.99)):

@@ -131,7 +131,8 @@ class _Keeper:
             shared.written += written
         shared.batch_rows = self._steering.rows
         limits, beside = shared.limits, shared.beside and shared.limits.share_percent < 100
-        self._steering.limit(limits.batch_rows, limits.batch_budget_ms(beside=beside), limits.batch_ms)
+        budget_ms, least_rows = limits.batch_budget_ms(beside=beside), limits.least_rows(beside=beside)
+        self._steering.limit(limits.batch_rows, budget_ms, limits.batch_ms, least_rows)
         shared.report()
         worked_s = time.monotonic() - self._working_since
         if self._vacuuming.after(
@@ -250,8 +251,13 @@ def _known(session: Session, shared: _Shared) -> Iterator[None]:
 def _fill_chunk(session: Session, chunk: Chunk, token: int, work: Work, shared: _Shared) -> None:
     chunk = stored.of_present_file(session, chunk, token)
     limits = shared.limits
-    budget_ms = limits.batch_budget_ms(beside=shared.beside)
-    steering = Steering(min(FIRST_ROWS, limits.batch_rows), limits.batch_rows, budget_ms, limits.batch_ms)
+    steering = Steering(
+        min(FIRST_ROWS, limits.batch_rows),
+        limits.batch_rows,
+        limits.batch_budget_ms(beside=shared.beside),
+        limits.batch_ms,
+        limits.least_rows(beside=shared.beside),
+    )
     keeper = _Keeper(session, chunk, token, shared, steering)
     keeper.rest()
     fill(session, stored.walk(session, chunk), work, steering, keeper, chunk.after)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy.exc import DBAPIError
 
+from lockkeeper.backfill.steering import EFFICIENT_ROWS
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.online.session import Session
 from lockkeeper.online.sql_files import named_query
@@ -20,7 +21,9 @@ from lockkeeper.online.sql_files import named_query
 PACKAGE = "lockkeeper.backfill"
 PAUSE_LOCK = (0x4C4D, 1)  # "LM", an advisory lock's two keys; 0x4C4B is the migration lock's
 METRIC_TIMEOUT_S = 2.0
-BESIDE_BATCH_MS = 5.0
+BESIDE_BATCH_MS = 2.0
+BESIDE_ROWS = 200
+"""What a batch beside others need not go below: about 100 KB of WAL, which their next commit writes."""
 MOST_REST_S = 2.0
 _MB = 1024 * 1024
 
@@ -45,8 +48,8 @@ class Throttle:
         metric_url: an address that answers with one number.
         max_metric: bound of that number.
         on_failing_row: ``park`` goes on and names the row at the end, ``stop`` stops there.
-        share_percent: of its time that a backfill works while others use the server, in batches of at most
-            5 ms; it rests for the remainder, so that commits do not queue behind its WAL. 100 never rests.
+        share_percent: of its time that a backfill works while others use the server, in batches of about
+            2 ms; it rests for the remainder, so that commits do not queue behind its WAL. 100 never rests.
         vacuum_percent: VACUUM when so many percent of the table's rows were written since the last; 0 never.
     """
 
@@ -65,7 +68,7 @@ class Throttle:
     metric_url: str | None = None
     max_metric: float | None = None
     on_failing_row: Literal["park", "stop"] = "park"
-    share_percent: float = 10.0
+    share_percent: float = 5.0
     vacuum_percent: float = 20.0
 
     def __post_init__(self) -> None:
@@ -85,6 +88,10 @@ class Throttle:
         if not beside or self.share_percent == 100:
             return self.batch_ms
         return min(self.batch_ms, BESIDE_BATCH_MS)
+
+    def least_rows(self, *, beside: bool) -> int:
+        """Return below how many rows a batch does not shrink for its budget's sake alone."""
+        return BESIDE_ROWS if beside and self.share_percent < 100 else EFFICIENT_ROWS
 
     def rest_s(self, worked_s: float, workers: int, *, beside: bool) -> float:
         """Return how long a worker rests after it has worked: all workers together keep to the share."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockkeeper.backfill.steering import EFFICIENT_ROWS, LEAST_ROWS, Steering
-from lockkeeper.backfill.throttle import BESIDE_BATCH_MS, MOST_REST_S, Throttle
+from lockkeeper.backfill.throttle import BESIDE_BATCH_MS, BESIDE_ROWS, MOST_REST_S, Throttle
 from lockkeeper.backfill.vacuuming import LEAST_ROWS as VACUUM_ROWS
 from lockkeeper.backfill.vacuuming import Vacuuming
 from lockkeeper.errors import ConfigurationError
@@ -41,6 +41,17 @@ def test_batches_are_short_beside_others_and_as_long_as_allowed_alone() -> None:
     assert Throttle(share_percent=100).batch_budget_ms(beside=True) == 50
 
 
+def test_batches_beside_others_may_be_smaller_than_those_that_are_cheapest() -> None:
+    assert Throttle().least_rows(beside=True) == BESIDE_ROWS < EFFICIENT_ROWS
+    assert Throttle().least_rows(beside=False) == EFFICIENT_ROWS
+    assert Throttle(share_percent=100).least_rows(beside=True) == EFFICIENT_ROWS
+    steering = Steering(10_000, 10_000, 50.0, firm_ms=50.0)
+    steering.limit(10_000, BESIDE_BATCH_MS, 50.0, BESIDE_ROWS)
+    for _ in range(10):
+        steering.took(steering.rows, elapsed_ms=20.0)
+    assert steering.rows == BESIDE_ROWS
+
+
 @pytest.mark.parametrize("share", [0, -1, 100.5])
 def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
     with pytest.raises(ConfigurationError, match="share_percent"):
@@ -49,7 +60,7 @@ def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
 
 def test_batches_shrink_to_a_new_budget_within_a_few_batches() -> None:
     steering = Steering(10_000, 10_000, 50.0)
-    steering.limit(10_000, 5.0, 50.0)
+    steering.limit(10_000, 5.0, 50.0, EFFICIENT_ROWS)
     for _ in range(3):
         steering.took(steering.rows, elapsed_ms=steering.rows * 0.005)
     assert steering.rows * 0.005 <= 5.0

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from lockkeeper.backfill.batches import Fault, Work, fill
-from lockkeeper.backfill.steering import LEAST_ROWS, Steering
+from lockkeeper.backfill.steering import EFFICIENT_ROWS, LEAST_ROWS, Steering
 from lockkeeper.backfill.throttle import Throttle
 from lockkeeper.backfill.walks import Key, KeyWalk, PageWalk, Place, Row
 from lockkeeper.errors import ConfigurationError
@@ -159,7 +159,7 @@ def test_batches_fit_their_time_and_never_exceed_their_bound() -> None:
     assert not steering.failed(LEAST_ROWS)
     assert steering.failed(100)
     assert steering.rows == 50
-    steering.limit(4, 50.0, 50.0)
+    steering.limit(4, 50.0, 50.0, EFFICIENT_ROWS)
     assert steering.rows == 4
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lockkeeper.backfill.steering import LEAST_ROWS, Steering
+from lockkeeper.backfill.steering import EFFICIENT_ROWS, LEAST_ROWS, Steering
 from lockkeeper.backfill.throttle import Throttle
 from lockkeeper.errors import ConfigurationError, FlagRevertedError, StageRefusedError
 from lockkeeper.models import Approval, Decision, RunReport, utc_now
@@ -216,7 +216,7 @@ def test_a_failing_batch_is_halved_down_to_single_rows() -> None:
 
 def test_a_lower_limit_counts_from_the_next_batch_on() -> None:
     steering = Steering(rows=1_000, most_rows=10_000, target_ms=50)
-    steering.limit(most_rows=10, target_ms=50, firm_ms=50)
+    steering.limit(most_rows=10, target_ms=50, firm_ms=50, least_rows=EFFICIENT_ROWS)
     assert steering.rows == 10
     steering.took(10, 0.1)
     assert steering.rows == 10
