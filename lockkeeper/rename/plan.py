@@ -17,7 +17,8 @@ from lockkeeper.online.catalog import Relation
 from lockkeeper.online.ddl import literal, quote
 from lockkeeper.online.session import Session
 from lockkeeper.rename.change import ColumnChange
-from lockkeeper.rename.ledger import named_query
+from lockkeeper.rename.ledger import entries, named_query
+from lockkeeper.rename.transitions import OVER, Stage
 
 FOREIGN_KEY_NOT_VALID_ON_PARTITIONED = 180000
 
@@ -33,6 +34,8 @@ CARRIED = {
     "class S": "sequence",
     "pg_statistic_ext": "statistics",
 }
+ON_THE_TABLE = frozenset(CARRIED) - {"rule v", "class S"}
+"""What is made a second time for the new column, and goes with the old one."""
 IGNORED = frozenset({"default", "ours", "constraint n"})  # NOT NULL and DEFAULT are facts of the column
 WHY = {
     "rule m": "a materialized view cannot be replaced online: drop it first, make it again afterwards",
@@ -109,6 +112,7 @@ def make_plan(session: Session, change: ColumnChange) -> RenamePlan:
     refused += _refused_by_facts(session, change, table, facts) + _refused_by_tree(
         session, change, nodes, dependents
     )
+    refused += _refused_by_neighbours(session, change, table, dependents)
     return RenamePlan(
         change=change, table=table.sql, old_type=str(facts["type"]), new_type=new_type,
         rows_estimate=sum(node.rows for node in nodes), size_bytes=sum(node.size_bytes for node in nodes),
@@ -205,6 +209,36 @@ def _refused_by_tree(
             f"{each.words}: it is on {node.relation.sql} alone; make it on the parent, or drop it first"
             for each in dependents_of(session, node.relation.oid, change.old)
             if each.kind not in IGNORED and not _comes_from_parent(session, each)
+        ]
+    return refused
+
+
+def _refused_by_neighbours(
+    session: Session, change: ColumnChange, table: Relation, dependents: list[Dependent]
+) -> list[str]:
+    """Name what another change of the table, which is not over, has in common with this one.
+
+    Each makes an index or constraint of both columns again for its own new one, and none for both new ones:
+    it would be gone with the two old columns.
+    """
+    refused, mine = [], {change.old, change.working_name, change.hidden_name}
+    where = f"schema_name = {literal(table.schema)} AND table_name = {literal(table.name)}"
+    for each in entries(session, where):
+        other = each.change
+        if each.stage in (*OVER, Stage.PLANNED) or other.old == change.old:
+            continue  # of one column the ledger lets only one change go on
+        subject = f"{other.subject} (change {each.id}, {each.stage})"
+        if taken := mine & {other.old, other.new, other.working_name, other.hidden_name}:
+            refused.append(f"{', '.join(sorted(taken))} belongs to {subject}: drop or abort that first")
+        theirs = {
+            (one.kind, one.oid)
+            for name in (other.old, other.working_name, other.hidden_name)
+            for one in dependents_of(session, table.oid, name)
+        }
+        refused += [
+            f"{one.words} is on the columns of {subject}, too: drop or abort that first"
+            for one in dependents
+            if one.kind in ON_THE_TABLE and (one.kind, one.oid) in theirs
         ]
     return refused
 
