@@ -19,7 +19,7 @@ from lockkeeper.backfill import chunks as stored
 from lockkeeper.backfill.batches import Fault, Work, fill, fill_row
 from lockkeeper.backfill.chunks import Chunk
 from lockkeeper.backfill.steering import Steering
-from lockkeeper.backfill.throttle import Observation, Throttle
+from lockkeeper.backfill.throttle import Observation, Throttle, others_at_work
 from lockkeeper.backfill.vacuuming import Vacuuming
 from lockkeeper.backfill.walks import Place, Row
 from lockkeeper.errors import BackfillError, BackfillStoppedError, FencedError
@@ -38,7 +38,11 @@ Connect = Callable[[], contextlib.AbstractContextManager[Session]]
 
 @dataclass(frozen=True)
 class BackfillProgress:
-    """How far it is. ``throttled_by`` has the reasons why it waits just now."""
+    """How far it is.
+
+    ``throttled_by`` has the reasons why it waits just now; ``share_percent`` is how much of its time it works
+    since others use the server, None at full speed.
+    """
 
     rows_copied: int
     rows_total: int
@@ -49,6 +53,7 @@ class BackfillProgress:
     throttled_by: tuple[str, ...]
     probe_ms: float | None
     vacuums: int
+    share_percent: float | None
 
     @property
     def percent(self) -> float:
@@ -89,6 +94,7 @@ class _Shared:
             rows_copied=copied, rows_total=max(self.rows_total, copied), rows_per_s=rate,
             eta_s=left / rate if rate else None, batch_rows=self.batch_rows, parked=self.parked,
             throttled_by=self.reasons, probe_ms=self.probe_ms, vacuums=self.vacuums,
+            share_percent=self.limits.resting_share(beside=self.beside),
         )  # fmt: skip
 
     def report(self, *, now: bool = False) -> None:
@@ -325,7 +331,7 @@ def _watching(
 def _look(session: Session, observation: Observation, change_id: int, token: int, shared: _Shared) -> None:
     limits = stored.limits(session, change_id)
     reasons = observation.reasons(limits)
-    shared.beside = observation.others_at_work()
+    shared.beside = others_at_work(session)
     if limits.paused:
         reasons = ("paused by request", *reasons)
     shared.limits, shared.probe_ms = limits, observation.probe_ms

@@ -101,6 +101,10 @@ class Throttle:
         share = self.share_percent / 100
         return max(pause_s, min(MOST_REST_S, worked_s * (max(workers, 1) / share - 1)))
 
+    def resting_share(self, *, beside: bool) -> float | None:
+        """Return the percentage of its time that a backfill works just now; None when it does not rest."""
+        return self.share_percent if beside and self.share_percent < 100 else None
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Throttle:
         """Return the limits, with defaults for what is not given.
@@ -124,6 +128,11 @@ def pause_asked_query() -> str:
     """Return the query that says whether anybody holds the advisory lock that asks backfills to pause."""
     class_id, object_id = map(str, PAUSE_LOCK)
     return named_query("pause_asked", PACKAGE, class_id=class_id, object_id=object_id)
+
+
+def others_at_work(session: Session) -> bool:
+    """Return whether anybody but Lockkeeper uses the server just now."""
+    return bool(session.rows(named_query("others_at_work", PACKAGE))[0][0])
 
 
 class Observation:
@@ -161,10 +170,6 @@ class Observation:
             if reason:
                 found.append(reason)
         return tuple(found)
-
-    def others_at_work(self) -> bool:
-        """Return whether anybody but Lockkeeper uses the server just now."""
-        return bool(self._session.rows(named_query("others_at_work", PACKAGE))[0][0])
 
     def _number(self, sql: str) -> float:
         value = self._session.rows(sql)[0][0]

@@ -73,6 +73,7 @@ def _changes(changes: Sequence[RenameStatus]) -> RenderableType | None:
         facts += [f"{change.rows_per_s:,.0f} rows/s"] if change.rows_per_s else []
         facts += _remaining(change.eta_s)
         facts += [f"throttled by {', '.join(change.throttled_by)}"] if change.throttled_by else []
+        facts += [f"works {change.share_percent:g} % of its time"] if change.share_percent else []
         facts += [f"{change.rows_parked} rows parked"] if change.rows_parked else []
         table.add_row(
             Text(plain(f"{change.table}: {change.old} -> {change.new}")), Text(change.stage.value),

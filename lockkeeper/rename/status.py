@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from lockkeeper.backfill import chunks
+from lockkeeper.backfill.throttle import Throttle, others_at_work
 from lockkeeper.online.session import Session
 from lockkeeper.rename.ledger import Entry, by_id, events
 from lockkeeper.rename.parity import Parity
@@ -45,7 +46,10 @@ NEXT: dict[Stage, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class RenameStatus:
-    """A change and its measured facts; times are aware, in UTC."""
+    """A change and its measured facts; times are aware, in UTC.
+
+    ``share_percent`` is how much of its time a backfill works while others use the server, as they do now.
+    """
 
     change_id: int
     table: str
@@ -60,6 +64,7 @@ class RenameStatus:
     rows_per_s: float
     eta_s: float | None
     throttled_by: tuple[str, ...]
+    share_percent: float | None
     parity: Parity | None
     blockers: tuple[str, ...]
     next_step: str
@@ -103,12 +108,18 @@ def read_status(session: Session, number: int) -> RenameStatus:
         stage=entry.stage, since=entry.since, rows_total=max(entry.rows_total, copied), rows_copied=copied,
         rows_parked=len(parked), percent=_percent(entry, copied), rows_per_s=rate,
         eta_s=max(entry.rows_total - copied, 0) / rate if rate else None, throttled_by=entry.throttled_by,
-        parity=Parity.from_dict(entry.parity) if entry.parity else None,
+        share_percent=_share(session, entry), parity=Parity.from_dict(entry.parity) if entry.parity else None,
         blockers=tuple(session.blockers(entry.relation)), next_step=step, next_lock=lock.format(**names),
         scream_until=entry.scream_until, quarantine_until=entry.quarantine_until,
         parked=tuple(f"{each.shown} ({each.sqlstate}: {each.message})" for each in parked),
         history=tuple(events(session, number)),
     )  # fmt: skip
+
+
+def _share(session: Session, entry: Entry) -> float | None:
+    if entry.stage is not Stage.BACKFILLING:
+        return None
+    return Throttle.from_values(entry.throttle).resting_share(beside=others_at_work(session))
 
 
 def _percent(entry: Entry, copied: int) -> float:

@@ -41,7 +41,12 @@ def progress_line(status: RenameStatus | BackfillProgress) -> str:
         parts.append(f"{status.rows_per_s:,.0f} rows/s")
     if status.eta_s is not None:
         parts.append(f"{format_duration(status.eta_s)} left")
-    parts.append(f"waits: {', '.join(status.throttled_by)}" if status.throttled_by else "not throttled")
+    if status.throttled_by:
+        parts.append(f"waits: {', '.join(status.throttled_by)}")
+    elif status.share_percent is not None:
+        parts.append(f"rests: others use the server, it works {status.share_percent:g} % of its time")
+    else:
+        parts.append("not throttled")
     return ", ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -9,11 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 import pytest
 from ops_project import query
 from sqlalchemy.engine import URL
 
 from lockkeeper.backfill.engine import BackfillProgress
+from lockkeeper.backfill.throttle import Throttle
 from lockkeeper.errors import BackfillError, BackfillStoppedError, ConfigurationError, FencedError
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.postgres.connection import connect, execute
@@ -228,10 +231,13 @@ def test_reasons_are_added_up_shown_and_changed_while_it_runs(database: URL) -> 
     rename.tune(paused=False)
     wait_for(lambda: rename.status().throttled_by == ("the metric at 7, allowed 1",))
     assert backfill.is_alive()
+    with contextlib.closing(psycopg2.connect(database.render_as_string(hide_password=False))) as somebody:
+        cursor, share = somebody.cursor(), Throttle().share_percent
+        wait_for(lambda: cursor.execute("SELECT 1") or rename.status().share_percent == share)
     rename.tune(max_metric=10, pause_ms=0)
     backfill.join(DEADLINE_S)
     assert rename.status().stage == "backfilled"
-    assert rename.status().throttled_by == ()
+    assert (rename.status().throttled_by, rename.status().share_percent) == ((), None)
 
 
 def test_asked_to_stop_it_ends_after_its_batch_and_goes_on_later(database: URL) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg2
 from sqlalchemy.engine import URL
 
-from lockkeeper.backfill.throttle import Observation
+from lockkeeper.backfill.throttle import others_at_work
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.throttle import ThrottleRequest
 from lockkeeper.postgres.connection import connect, execute, fetch_value, libpq_parameters
@@ -82,12 +82,11 @@ def until(condition) -> None:
 
 def test_who_else_uses_the_server_is_seen_and_own_sessions_are_not_taken_for_others(database: URL) -> None:
     with session_on(database, "tests", None, PATIENT_POLICY) as session:
-        observation = Observation(session, lambda: (), (0,))
-        until(lambda: not observation.others_at_work())
+        until(lambda: not others_at_work(session))
         with closing(psycopg2.connect(**libpq_parameters(database))) as application:
             with application.cursor() as cursor:
                 cursor.execute("SELECT 1")
-            assert observation.others_at_work()
+            assert others_at_work(session)
         with connect(database, "tests") as own:
             execute(own, "SELECT 1")
-            until(lambda: not observation.others_at_work())
+            until(lambda: not others_at_work(session))
