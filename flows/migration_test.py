@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
 from flows.parameters import TargetName
@@ -13,7 +13,12 @@ from tasks.outcomes import tested_state, untested_state
 from tasks.prove import prove_revisions
 
 
-@flow(name="migration-test", persist_result=False)
+def _run_name() -> str:
+    given = runtime.flow_run.parameters
+    return str(given.get("target") or given.get("project"))
+
+
+@flow(name="migration-test", flow_run_name=_run_name, persist_result=False)
 def migration_test(
     target: TargetName | None = None,
     project: str | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -106,14 +105,11 @@ def _database(url: URL | None) -> Iterator[URL]:
         yield url
         return
     try:
-        from lockkeeper.local.postgres_server import temporary_postgres
+        from lockkeeper.local.postgres_server import scratch_postgres
     except ImportError as error:
         raise _without_database() from error
-    with tempfile.TemporaryDirectory(prefix="lockkeeper-lint-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the server runs as another user when this process is root
-        with temporary_postgres(folder) as server:
-            yield server.url()
+    with scratch_postgres("lint") as server:
+        yield server.url()
 
 
 def _without_database() -> ConfigurationError:

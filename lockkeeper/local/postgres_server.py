@@ -67,6 +67,15 @@ def reachable(path: Path, user: str) -> bool:
     return True
 
 
+def reachable_parent() -> Path:
+    """Return where a server's temporary folder is made: the system's place, if the server's user gets there.
+
+    It does not where TMPDIR is private to root, as that of a worker may be.
+    """
+    user, usual = server_user(), Path(tempfile.gettempdir())
+    return usual if user is None or reachable(usual, user) else Path("/var/tmp")  # noqa: S108
+
+
 def _working_dir(pid: int | str) -> Path | None:
     try:
         return Path(f"/proc/{pid}/cwd").readlink()
@@ -263,3 +272,13 @@ def temporary_postgres(
         yield server
     finally:
         server.destroy()
+
+
+@contextlib.contextmanager
+def scratch_postgres(purpose: str, *, major: int = 16) -> Iterator[EmbeddedPostgres]:
+    """Yield a running throw-away server in a temporary folder of its own."""
+    with tempfile.TemporaryDirectory(prefix=f"lockkeeper-{purpose}-", dir=reachable_parent()) as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # the server runs as another user when this process is root
+        with temporary_postgres(folder, major=major) as server:
+            yield server

@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import Target
 from lockkeeper.errors import BackupCorruptError, ConnectionLostError, PreflightError
+from lockkeeper.local.postgres_server import reachable_parent
 from lockkeeper.models import BackupManifest, PhysicalFacts
 from lockkeeper.physical.point import RecoveryPoint
 from lockkeeper.physical.programs import PhysicalPrograms, find_physical_programs
@@ -149,7 +150,7 @@ def recovered(instance: Instance, target: Target, run_id: str) -> Iterator[URL]:
     """
     (instance.data / "recovery.signal").touch()
     give(instance.data / "recovery.signal", instance.programs.user)
-    with tempfile.TemporaryDirectory(prefix="lk-") as name:
+    with tempfile.TemporaryDirectory(prefix="lk-", dir=reachable_parent()) as name:
         # A socket's path has at most 107 bytes, so it cannot be in the instance's own folder.
         sockets = Path(name)
         give(sockets, instance.programs.user)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lockkeeper.config import Target
+from lockkeeper.local.postgres_server import reachable_parent
 from lockkeeper.recovery.capture.files import claimed, is_claimed
 
 _PREFIX, _CLAIM = "lockkeeper-scratch-", "claim.lock"
@@ -18,9 +19,9 @@ _PREFIX, _CLAIM = "lockkeeper-scratch-", "claim.lock"
 def scratch_folder(target: Target) -> Iterator[Path]:
     """Yield an empty folder, removed afterwards; what processes that died have left beside it goes first.
 
-    It is below the policy ``physical_folder``, or in the system's folder for temporary files.
+    It is below the policy ``physical_folder``, or where temporary files of a server can be.
     """
-    parent = Path(target.policies.physical_folder or tempfile.gettempdir())
+    parent = Path(target.policies.physical_folder or reachable_parent())
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f"{_PREFIX}*"):
         if (left / _CLAIM).exists() and not is_claimed(left / _CLAIM):

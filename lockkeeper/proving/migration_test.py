@@ -7,11 +7,9 @@ ends. A revision whose defect ruins the database does not hide those above it: t
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.engine import URL
 
@@ -251,14 +249,11 @@ def _server(url: URL | None, major: int) -> Iterator[URL]:
         yield url
         return
     try:
-        from lockkeeper.local.postgres_server import temporary_postgres
+        from lockkeeper.local.postgres_server import scratch_postgres
     except ImportError as error:
         raise _without_server() from error
-    with tempfile.TemporaryDirectory(prefix="lockkeeper-test-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the server runs as another user when this process is root
-        with temporary_postgres(folder, major=major) as server:
-            yield server.url()
+    with scratch_postgres("test", major=major) as server:
+        yield server.url()
 
 
 def _without_server() -> ConfigurationError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from lockkeeper.errors import ConnectionLostError, LockTimeoutError, is_transient
-from lockkeeper.local.postgres_server import EmbeddedPostgres
+from lockkeeper.local.postgres_server import EmbeddedPostgres, scratch_postgres
 from lockkeeper.postgres.connection import connect, execute, fetch_value
 
 
@@ -35,3 +38,15 @@ def test_a_lock_time_out_is_told_apart_and_is_transient(database) -> None:
             execute(waiter, "SELECT 1 FROM t")
     assert caught.value.sqlstate == "55P03"
     assert is_transient(caught.value)
+
+
+def test_a_folder_for_temporary_files_that_is_private_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(private))
+    with scratch_postgres("tests") as server, connect(server.url(), "tests") as connection:
+        assert fetch_value(connection, "SELECT 1") == 1
+        folder = server.data_dir.parent
+    assert not folder.exists()
