@@ -24,6 +24,7 @@ def publish_trend(target: str, run_id: str) -> None:
     """Publish the trend as ``drill-trend-<target>``; an API that does not answer costs a warning."""
     drills = read_drills(open_storage(engine_of(target, run_id).target.storage), target)
     try:
-        create_markdown_artifact(markdown_trend(drills), key=f"drill-trend-{target}")
+        said = "How long a recovery from storage would take, drill after drill."
+        create_markdown_artifact(markdown_trend(drills), key=f"drill-trend-{target}", description=said)
     except Exception as error:
         get_run_logger().warning("The trend could not be published: %s", error)

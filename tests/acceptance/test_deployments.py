@@ -32,7 +32,8 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPrefec
         server.wait_until_ready()
         server.create_pool()
         argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
-        argv += ["--name", "production-migration", "--name", "approval-expiry"]
+        for name in ("production-migration", "approval-expiry", "migration-test"):
+            argv += ["--name", name]
         deployed = run(server, argv, ROOT)
         assert deployed.returncode == 0, deployed.stdout
         server.start_worker(ROOT)
@@ -118,6 +119,21 @@ def test_the_workflow_triggers_the_deployment_waits_for_it_and_fails_with_it(
     assert newest["parameters"]["revision"] == "4711", "a revision of digits only stays a text"
     assert "github:ada" in newest["tags"]
     assert len(slack.received) == 2
+
+
+def test_a_worker_tests_a_project_on_a_scratch_server_of_its_own(shop, prefect) -> None:
+    shop.add_revision("r1", 'op.execute("CREATE TABLE notes (id int)")', 'op.execute("DROP TABLE notes")')
+    deployment = prefect.request("GET", "/deployments/name/migration-test/migration-test")
+    order = {"parameters": {"project": str(shop.folder)}, "state": {"type": "SCHEDULED"}}
+    asked = prefect.request("POST", f"/deployments/{deployment['id']}/create_flow_run", order)
+
+    def ended() -> Any:
+        state = prefect.request("GET", f"/flow_runs/{asked['id']}")["state"]
+        return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
+
+    state = wait_for(prefect, ended)
+    assert state["name"] == "Completed", state["message"]
+    assert "0 findings" in state["message"]
 
 
 def test_an_approval_that_expires_triggers_the_message_to_the_team_and_changes_nothing(
