@@ -148,7 +148,6 @@ config.attributes["aiida_profile"] = object()""",
 config.attributes["connection"].commit()
 config.attributes["connection"].close()""",
     ),
-    "conda-store": History(("conda-store-server", _PSYCOPG2), "conda_store_server/_internal/alembic"),
     "dagster": History(
         ("dagster", _PSYCOPG2),
         "dagster/_core/storage/alembic",

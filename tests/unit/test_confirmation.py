@@ -71,6 +71,8 @@ def test_a_finding_is_about_the_object_that_it_names(subject: str, names: set[st
         ("column public.flow.id", "TABLE public.flow: uid integer", False),
         ("column public.flow.id", "TABLE public.flow_old: id integer", False),
         ("index public.ix (on public.flow)", "CREATE INDEX ix ON public.flow USING btree (id)", True),
+        ("constraint new_fd70f154_pkey on public.t", "TABLE public.t: CONSTRAINT new_24295201_pkey", True),
+        ("constraint new_fd70f154_pkey on public.t", "TABLE public.t: CONSTRAINT old_24295201_pkey", False),
         ("public.dag_bundle", 'ROW 0 of public.dag_bundle: {"name": "x"}', True),
     ],
 )
