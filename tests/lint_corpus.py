@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - a statement is easier to compare on one line
 """SQL with the judgement that the field's documentation gives it, and what a server does with it.
 
-Sources: sq = squawk's rules, sm = strong_migrations' README, eu = eugene's hints, pr = pgroll's documentation,
+Sources: sq = squawk's rules, dl = django-migration-linter's, sm = strong_migrations' README, eu = eugene's hints, pr = pgroll's documentation,
 pg = the PostgreSQL manual (ALTER TABLE, Notes; Explicit Locking), lk = Lockkeeper's own mission.
 """
 
@@ -142,6 +142,13 @@ COLUMNS = (
     safe("SET DEFAULT", "ALTER TABLE users ALTER COLUMN status SET DEFAULT 'active'", "sm"),
     safe("volatile SET DEFAULT", "ALTER TABLE users ALTER COLUMN name SET DEFAULT gen_random_uuid()::text", "sq"),
     safe("DROP DEFAULT", "ALTER TABLE users ALTER COLUMN status DROP DEFAULT", "pg"),
+    dangerous("fails", "DROP DEFAULT of a new required column",
+              "ALTER TABLE users ADD COLUMN must text NOT NULL DEFAULT 'x'; "
+              "ALTER TABLE users ALTER COLUMN must DROP DEFAULT", "add-required-column", "dl", observed=False),
+    safe("DROP DEFAULT of a new column", "ALTER TABLE users ADD COLUMN may text DEFAULT 'x'; "
+         "ALTER TABLE users ALTER COLUMN may DROP DEFAULT", "dl"),
+    safe("SET DEFAULT of a new required column", "ALTER TABLE users ADD COLUMN must text NOT NULL DEFAULT 'x'; "
+         "ALTER TABLE users ALTER COLUMN must SET DEFAULT 'y'", "dl"),
     safe("SET STATISTICS", "ALTER TABLE users ALTER COLUMN status SET STATISTICS 500"),
     safe("SET STORAGE", "ALTER TABLE users ALTER COLUMN name SET STORAGE EXTERNAL"),
     safe("identity of an existing column",
@@ -285,7 +292,7 @@ TABLES = (
     safe("ANALYZE", "ANALYZE users", "pg"),
     safe("fillfactor", "ALTER TABLE users SET (fillfactor = 80)", "pg"),
     safe("autovacuum settings", "ALTER TABLE users SET (autovacuum_vacuum_scale_factor = 0.01)", "pg"),
-    safe("REPLICA IDENTITY", "ALTER TABLE users REPLICA IDENTITY FULL", "pg"),
+    safe("REPLICA IDENTITY of an index", "ALTER TABLE logs REPLICA IDENTITY USING INDEX logs_id", "pg"),
     blocks("ATTACH PARTITION", "ALTER TABLE events ATTACH PARTITION events_2025 "
            "FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')", "attach-partition-without-check", "pg"),
     dangerous("locks", "DETACH PARTITION", "ALTER TABLE events DETACH PARTITION events_2024",

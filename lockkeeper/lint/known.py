@@ -12,10 +12,11 @@ from lockkeeper.lint.types import TypeFacts, of_text
 
 @dataclass
 class Column:
-    """A column as far as it is known."""
+    """A column as far as it is known; ``added`` to a table that is in use, by what was read so far."""
 
     type: TypeFacts | None
     not_null: bool = False
+    added: bool = False
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from postgast import pg_query_pb2 as pb
 
@@ -112,10 +113,10 @@ def _column_changed(table: Name, command: Node, known: Known) -> None:
     columns = known.columns.setdefault(table, {})
     definition = getattr(command, "def").column_def
     if command.subtype == pb.AT_AddColumn:
-        columns[definition.colname] = _column(definition)
+        columns[definition.colname] = replace(_column(definition), added=True)
     elif command.subtype == pb.AT_AlterColumnType:
-        before = columns.get(command.name)
-        columns[command.name] = Column(of_type_name(definition.type_name), bool(before and before.not_null))
+        before = columns.get(command.name) or Column(None)
+        columns[command.name] = replace(before, type=of_type_name(definition.type_name))
     elif command.subtype in (pb.AT_SetNotNull, pb.AT_DropNotNull):
         column = columns.setdefault(command.name, Column(None))
         column.not_null = command.subtype == pb.AT_SetNotNull

@@ -39,6 +39,7 @@ KNOWN_RULES: dict[str, str] = {
     "rename-object": "RENAME of a schema, type, function, enum value, ...",
     "truncate": "TRUNCATE",
     "disable-trigger": "DISABLE TRIGGER or RULE",
+    "replica-identity-full": "REPLICA IDENTITY FULL: whole rows into the WAL",
     "create-trigger": "A trigger's errors are the application's",
     "row-security": "Row security without a policy, or switched off",
     "revoke": "REVOKE",

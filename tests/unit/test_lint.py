@@ -68,6 +68,13 @@ def test_a_primary_key_that_the_same_statement_replaces_is_not_missed() -> None:
     assert rules(f"CREATE TABLE orders (id int PRIMARY KEY); {drop}") == []
 
 
+def test_whole_rows_in_the_log_are_warned_of_where_the_table_is_in_use() -> None:
+    full = "ALTER TABLE orders REPLICA IDENTITY FULL"
+    (found,) = lint(full)
+    assert (found.rule, found.severity) == ("replica-identity-full", Severity.WARNING)
+    assert rules(f"CREATE TABLE orders (id int); {full}") == []
+
+
 def test_changes_before_an_autocommit_block_are_warned_of() -> None:
     text = "ALTER TABLE users ADD COLUMN a text; COMMIT; CREATE INDEX CONCURRENTLY i ON users (a); BEGIN;"
     (found,) = lint(SCRIPT.format(before=text), revision="2", in_transaction=False)

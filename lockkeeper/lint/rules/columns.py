@@ -212,6 +212,23 @@ def loosen(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
     ))  # fmt: skip
 
 
+def change_default(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
+    """DROP DEFAULT of a column that was only just added: the default was for the rows that were there."""
+    column = scene.known.column(table, command.name)
+    if command.HasField("def") or column is None or not (column.added and column.not_null):
+        return
+    name = quoted(command.name)
+    yield scene.unless_new(table, Verdict(
+        "add-required-column",
+        f"{name} is new, NOT NULL, and loses its DEFAULT: every INSERT of the application version that does "
+        "not know it fails.",
+        steps(
+            f"-- in a later migration, when every version of the application writes {name}:",
+            f"ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT;",
+        ),
+    ))  # fmt: skip
+
+
 def set_expression(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
     """SET EXPRESSION (17 and later) computes a stored column anew for every row."""
     name = quoted(command.name)

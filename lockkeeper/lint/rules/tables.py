@@ -18,6 +18,7 @@ _ACTIONS: dict[int, Callable[[Name, Node, Scene], Iterator[Verdict]]] = {
     pb.AT_AlterColumnType: columns.change_type,
     pb.AT_DropColumn: columns.drop_column,
     pb.AT_DropNotNull: columns.loosen,
+    pb.AT_ColumnDefault: columns.change_default,
     pb.AT_SetExpression: columns.set_expression,
     pb.AT_AddConstraint: constraints.add_constraint,
     pb.AT_ValidateConstraint: constraints.validate,
@@ -34,6 +35,7 @@ _DISABLE = frozenset({
 _TABLES = frozenset({pb.OBJECT_TABLE, pb.OBJECT_FOREIGN_TABLE, pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, 0})
 # Modes of LOCK TABLE that conflict with an INSERT's, and their names.
 _SHARE_LOCK = 5
+_FULL = "f"  # of REPLICA IDENTITY (replica_identity_stmt in parsenodes.h)
 _LOCK_MODES = {5: "SHARE", 6: "SHARE ROW EXCLUSIVE", 7: "EXCLUSIVE", 8: "ACCESS EXCLUSIVE"}
 
 
@@ -91,8 +93,20 @@ def _other(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
             "and dual writes are triggers, too). Takes SHARE ROW EXCLUSIVE until the commit.",
             "-- let the trigger's function ask for a setting that the migration makes with SET LOCAL",
         ))  # fmt: skip
+    elif subtype == pb.AT_ReplicaIdentity:
+        yield from _replica_identity(table, getattr(command, "def").replica_identity_stmt, scene)
     else:
         yield from _row_security(table, subtype, scene)
+
+
+def _replica_identity(table: Name, identity: Node, scene: Scene) -> Iterator[Verdict]:
+    if identity.identity_type == _FULL:
+        yield scene.unless_new(table, warning(
+            "replica-identity-full",
+            f"Every UPDATE and DELETE of {table} writes the whole old row into the WAL from now on, and a "
+            "subscriber has to find it by all its columns.",
+            f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX ...; -- unique, of columns that are NOT NULL",
+        ))  # fmt: skip
 
 
 def _row_security(table: Name, subtype: int, scene: Scene) -> Iterator[Verdict]:
