@@ -5,8 +5,7 @@ rewrites a table is seen to; then the lint's findings and the measured locks are
 does it. Whatever counts there, or fails, is "dangerous".
 
     python -m benchmarks.judgement_benchmark            # all of benchmarks/judged_statements.py
-    python -m benchmarks.judgement_benchmark --later    # all of benchmarks/judged_later.py
-    python -m benchmarks.judgement_benchmark --last     # all of benchmarks/judged_last.py
+    python -m benchmarks.judgement_benchmark --set 2    # judged_later.py; 3: judged_last.py, 4: judged_afresh.py
     python -m benchmarks.judgement_benchmark --only "drop index" truncate
 """
 
@@ -20,6 +19,7 @@ from pathlib import Path
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from benchmarks.judged_afresh import JUDGED_AFRESH
 from benchmarks.judged_last import JUDGED_LAST
 from benchmarks.judged_later import JUDGED_LATER
 from benchmarks.judged_statements import JUDGED, SCHEMA, Judged
@@ -35,6 +35,7 @@ from lockkeeper.proving.linting import lint_rehearsed
 from lockkeeper.risk import judge
 
 BAR = 0.95
+SETS = (JUDGED, JUDGED_LATER, JUDGED_LAST, JUDGED_AFRESH)
 COPY = "CREATE DATABASE {} TEMPLATE original STRATEGY file_copy"
 ENV = """from alembic import context
 from sqlalchemy import create_engine, pool
@@ -121,14 +122,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="*", metavar="NAME", help="of the set")
-    parser.add_argument("--later", action="store_true", help="the second set instead of the first")
-    parser.add_argument("--last", action="store_true", help="the third set")
+    parser.add_argument("--set", type=int, choices=range(1, len(SETS) + 1), default=1)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the larger tables")
     parser.add_argument("--budget-ms", type=int, default=100, help="for a lock that others wait for")
     parser.add_argument("--major", type=int, default=16)
     parser.add_argument("--verbose", action="store_true", help="also why the others were called dangerous")
     arguments = parser.parse_args()
-    written = JUDGED_LAST if arguments.last else JUDGED_LATER if arguments.later else JUDGED
+    written = SETS[arguments.set - 1]
     cases = [one for one in written if not arguments.only or one.name in arguments.only]
     policies = Policies(max_block_ms=arguments.budget_ms)
     results = judged(cases, arguments.rows, policies, arguments.major)
