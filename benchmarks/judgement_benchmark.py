@@ -5,7 +5,7 @@ rewrites a table is seen to; then the lint's findings and the measured locks are
 does it. Whatever counts there, or fails, is "dangerous".
 
     python -m benchmarks.judgement_benchmark            # all of benchmarks/judged_statements.py
-    python -m benchmarks.judgement_benchmark --set 2    # judged_later.py; 3: judged_last.py, 4: judged_afresh.py
+    python -m benchmarks.judgement_benchmark --set 2  # judged_later; 3: judged_last, 4: judged_afresh
     python -m benchmarks.judgement_benchmark --only "drop index" truncate
 """
 
