@@ -44,11 +44,12 @@ def make_read_only(
         timeout_s: limit for ending the sessions.
 
     Raises:
-        DatabaseError: prepared transactions, enabled subscriptions, a setting of the user's own in its place,
-            not permitted, or sessions that do not end; everything is as it was.
+        DatabaseError: prepared transactions, enabled subscriptions, a setting of the user's own in its place
+            or a role's that counts more, not permitted, or sessions that do not end; everything is as it was.
     """
     refuse_prepared_transactions(connection, database)
     _refuse_subscriptions(connection, database)
+    _refuse_roles_that_write_anyway(connection, database)
     former = read_properties(connection, database)
     if database in find_read_only(connection) or any(name == SETTING for _, name, _ in former.settings):
         raise DatabaseError(
@@ -81,6 +82,16 @@ def _refuse_subscriptions(connection: Connection, database: str) -> None:
         raise DatabaseError(
             f"Subscriptions write to {database!r} whatever applications may: {', '.join(names[:5])}. "
             "ALTER SUBSCRIPTION ... DISABLE, then try again."
+        )
+
+
+def _refuse_roles_that_write_anyway(connection: Connection, database: str) -> None:
+    """Raise DatabaseError when a role's own default would let its sessions write."""
+    names = [name for (name,) in fetch_all(connection, named_query("roles_that_write_anyway"), (database,))]
+    if names:
+        raise DatabaseError(
+            f"Roles have {SETTING} = off of their own, which counts more than a setting of {database!r}: "
+            f"{', '.join(names[:5])}. ALTER ROLE ... RESET {SETTING}, then try again."
         )
 
 

@@ -209,6 +209,28 @@ def test_a_server_without_logical_decoding_is_fenced_and_preflight_says_for_how_
     assert "the last backup and its proof took" in checks[0].message
 
 
+def test_a_role_whose_own_default_would_write_past_the_fence_is_refused(fenced_shop) -> None:
+    setting = "default_transaction_read_only"
+    with connect(fenced_shop.url, "tests") as connection:
+        execute(connection, "CREATE ROLE stubborn LOGIN; CREATE ROLE modest LOGIN; CREATE ROLE asleep")
+        execute(connection, "ALTER ROLE stubborn SET search_path = public")
+        execute(connection, f"ALTER ROLE stubborn SET {setting} = off")
+        execute(connection, f"ALTER ROLE asleep SET {setting} = off")
+        execute(connection, f"ALTER ROLE modest SET {setting} = on")
+    try:
+        fenced_shop.add_revision("r1", ADD_STATUS)
+        report = fenced_shop.migrate()
+    finally:
+        with connect(fenced_shop.url, "tests") as connection:
+            execute(connection, "DROP ROLE stubborn; DROP ROLE modest; DROP ROLE asleep")
+    assert report.outcome is Outcome.UNCHANGED
+    assert f"ALTER ROLE ... RESET {setting}" in report.error
+    assert "stubborn" in report.error
+    assert "modest" not in report.error
+    assert "asleep" not in report.error
+    assert read_only_databases(fenced_shop) == []
+
+
 def test_replication_that_would_write_past_the_fence_is_refused(fenced_shop) -> None:
     with connect(fenced_shop.url, "tests") as connection:
         execute(
