@@ -72,6 +72,7 @@ class SelfWait(Fact):
     holder_statement: str = Field(description="Its last, or present one.")
     opened_by: str = Field(description="Which step opened the holder's session.")
     leftover: bool = Field(description="That was an earlier step: a fresh process is without that session.")
+    unsaved: bool = Field(default=False, description="Sessions left open hold changes never committed.")
     after_downgrade: bool = Field(default=False, description="That step was a downgrade.")
 
     @property
@@ -85,6 +86,7 @@ class SelfWait(Fact):
             f"its session {self.waiter} ({self.waiting_statement}) waits for {self.wanted}, "
             f"held by its session {self.holder} ({self.holder_statement}), "
             f"which is {self.holder_state} and was opened by {self.opened_by}"
+            + ("; changes are in it that were never committed" if self.unsaved else "")
         )
 
 

@@ -18,13 +18,13 @@ from lockkeeper.errors import (
     LockkeeperError,
     MigrationError,
     PreflightError,
+    RefusedError,
     StorageError,
 )
 from lockkeeper.lint import exemptions
 from lockkeeper.lint.project import sources_of
 from lockkeeper.lint.renames import RULE, RenameInOneGo, renames_in_one_go
 from lockkeeper.models import BackupKind, Check, MigrationPlan
-from lockkeeper.online.ddl import quote
 from lockkeeper.physical import check_readiness
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
@@ -32,8 +32,8 @@ from lockkeeper.postgres.databases import free_disk_bytes, list_leftovers
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.postgres.locks import lock_holder
 from lockkeeper.recovery.provision import provision_of
-from lockkeeper.rename import Stage
-from lockkeeper.rename.engine import list_changes
+from lockkeeper.rename import ColumnChange, Stage
+from lockkeeper.rename.engine import ColumnRename
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
     check_invalid_objects,
@@ -123,19 +123,12 @@ def _check_renames(target: Target, plan: MigrationPlan, run_id: str) -> list[Che
     pairs = renames_in_one_go(sources, [step.id for step in plan.steps])
     if not pairs:
         return []
-    stages = {
-        (each.table.rpartition(".")[2], each.old, each.new): each.stage
-        for each in reversed(list_changes(target.url))
-    }
     checks = []
     with connect(target.url, "preflight", run_id=run_id) as connection:
         for pair in pairs:
             claims = exemptions.of_revisions(sources, [pair.contract]).claims
             reason = next((claim.reason for claim in claims if claim.answers(RULE)), None)
-            names = pair.names
-            if stages.get((quote(names.table), names.old, names.new)) in _APPROVED:
-                continue
-            if not _is_there(connection, pair):
+            if not _is_there(connection, pair) or _is_approved(target, pair):
                 continue
             if reason is not None:
                 checks.append(warned("renames", f"{pair.danger} Its source allows it: {reason}"))
@@ -149,6 +142,18 @@ def _is_there(connection: Connection, pair: RenameInOneGo) -> bool:
     names = pair.names
     values = {"schema": names.schema, "table": names.table, "column": names.old}
     return not names.literal or bool(fetch_value(connection, named_query("column_is_there"), values))
+
+
+def _is_approved(target: Target, pair: RenameInOneGo) -> bool:
+    """Whether the ledger says that the flip of this rename was approved."""
+    names = pair.names
+    if not names.literal:
+        return False
+    table = f"{names.schema}.{names.table}" if names.schema else names.table
+    try:
+        return ColumnRename(target.url, ColumnChange(table, names.old, names.new)).status().stage in _APPROVED
+    except RefusedError:  # it was never begun
+        return False
 
 
 def _check_database(connection: Connection, target: Target) -> list[Check]:

@@ -148,7 +148,9 @@ class ProjectProcess:
         self._exchange(opening, time.monotonic() + READ_TIMEOUT_S, None)
 
     def renew(self) -> None:
-        """Go on in a fresh process: sessions that the former one has left open are ended, and rolled back.
+        """Go on in a fresh process: sessions that the former one has left open are ended.
+
+        What they have not committed is rolled back, so the caller makes sure that nothing is missed.
 
         Raises:
             DatabaseError: one of them does not end.

@@ -61,7 +61,15 @@ class SelfWaits:
         return wait.model_copy(update={"holder_statement": _shown(statement)}) if statement else wait
 
     def _wait(
-        self, waiter: int, waiting: str, wanted: str, holder: int, backend: str, state: str, held_by: str
+        self,
+        waiter: int,
+        waiting: str,
+        wanted: str,
+        holder: int,
+        backend: str,
+        state: str,
+        held_by: str,
+        unsaved: bool,
     ) -> SelfWait:
         request, label = self._opened.get(backend, (self._request, self._label))
         return SelfWait(
@@ -73,6 +81,7 @@ class SelfWaits:
             holder_statement=_shown(held_by),
             opened_by=label,
             leftover=request < self._request,
+            unsaved=unsaved,
             after_downgrade=label.startswith(_DOWNGRADE),
         )
 

@@ -133,9 +133,12 @@ class Walk:
         return reply, meter.cost(measurement, reply.cost) if meter else None
 
     def _is_in_its_own_way(self, failure: ChildFailure, commits: Commits) -> bool:
-        """Whether only a session that an earlier step has left open holds it up; nothing of it remains."""
+        """Whether only a session that an earlier step has left open holds it up; nothing of it remains.
+
+        One that holds changes is let alone: ending it would undo a part of a revision that counts as applied.
+        """
         wait = failure.self_wait
-        if wait is None or not (failure.waits_for_itself and wait.leftover):
+        if wait is None or wait.unsaved or not (failure.waits_for_itself and wait.leftover):
             return False
         return not commits.may_remain(self.process.url)
 

@@ -169,8 +169,17 @@ class _Rename:
         self.finish(drop)
 
     def stop(self, answer: Approval) -> None:
-        """Do what a no means: leave everything where it is, or bring everything back."""
+        """Do what a no means: leave everything where it is, or bring everything back.
+
+        Raises:
+            RefusedError: an abort was asked for of an attempt that is over, and another one has begun since.
+        """
         if answer.decision is Decision.ABORT:
+            if not (answer.key in QUESTIONS or any(self.is_about_now(key, answer) for key in QUESTIONS)):
+                raise RefusedError(
+                    f"The abort was of an earlier attempt at {self.request.subject}: nothing was touched. "
+                    f"What stands now is aborted with: {self.command('abort')}"
+                )
             with self.record.step("abort") as note:
                 self.steps.abort(answer)
                 note(f"{answer}; flag and schema are as before")
@@ -204,13 +213,20 @@ class _Rename:
 
     def approval(self, key: str, command: str) -> Approval | None:
         """Return the yes to a question; without one to this attempt, ask and conclude that the run waits."""
-        asked_as = f"{key}-{self.steps.status().round}"
         answer = self.answers.get(key)
-        if answer and (answer.key == key or f"{answer.key}-".startswith(f"{asked_as}-")):
+        if answer and (answer.key == key or self.is_about_now(key, answer)):
             return answer
-        self.ask(Question(key, asked_as, self.steps.question(key)))
+        self.ask(Question(key, self.asked_as(key), self.steps.question(key)))
         self.record.conclude(Outcome.WAITING, next_command=self.command(command))
         return None
+
+    def asked_as(self, key: str) -> str:
+        """Return a question's key with the attempt that stands now."""
+        return f"{key}-{self.steps.status().round}"
+
+    def is_about_now(self, key: str, answer: Approval) -> bool:
+        """Whether an answer is to that question of the attempt that stands now, asked again or not."""
+        return f"{answer.key}-".startswith(f"{self.asked_as(key)}-")
 
     def switch(self, approval: Approval) -> None:
         if self.steps.status().stage in _PAST_OBSERVING:

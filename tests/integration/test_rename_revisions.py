@@ -109,6 +109,12 @@ def test_an_expand_and_its_contract_are_not_applied_in_one_go_where_an_applicati
     for step in (rename.expand, rename.backfill, rename.validate):
         step()
     assert [check.refuses for check in renames("head")] == [True], "nobody has approved anything yet"
+    with connect(database, "tests") as connection:
+        execute(connection, "CREATE SCHEMA twin; CREATE TABLE twin.products (description text)")
+    twin = ColumnRename(database, ColumnChange("twin.products", *RENAME[1:]))
+    for step in (twin.expand, twin.backfill, twin.validate, twin.flip):
+        step()
+    assert [check.refuses for check in renames("head")] == [True], "another table's approval is none"
     rename.flip()
     assert renames("head") == [], "done by the commands, and approved"
 

@@ -65,6 +65,22 @@ def test_a_revision_that_waits_for_its_own_second_session_fails_at_once_and_says
     assert "attempts" not in text, "the second attempt would have waited as vainly as the first"
 
 
+def test_a_session_left_open_with_changes_in_it_is_not_ended_since_a_part_of_a_revision_would_be_undone(
+    project: MakeProject, database: URL
+) -> None:
+    settings = project("blocks_itself")
+    a2 = settings.folder / "alembic" / "versions" / "a2.py"
+    a2.write_text(
+        a2.read_text().replace("SELECT count(*) FROM accounts", "INSERT INTO accounts VALUES (1, 'x')")
+    )
+    with AlembicSession(settings, database, role="migrate", run_id="r1", policies=PATIENT) as session:
+        with pytest.raises(MigrationError, match="changes are in it that were never committed") as caught:
+            session.upgrade(session.plan("head"))
+        assert session.current() == ("a2",)
+    assert caught.value.revision == "a3"
+    assert not caught.value.left_partial
+
+
 def test_waiting_for_somebody_else_is_not_waiting_for_itself(project: MakeProject, database: URL) -> None:
     with opened(project, database) as session:
         session.upgrade(session.plan("a1"))

@@ -130,6 +130,18 @@ def test_a_yes_to_an_earlier_attempt_is_none_to_this_one(asked_as: str) -> None:
     assert steps.done == PREPARED
 
 
+def test_an_abort_of_an_earlier_attempt_leaves_the_present_one_alone() -> None:
+    given = {FLIP: answer(FLIP, Decision.ABORT)[FLIP].model_copy(update={"key": "approve-flip-6-0"})}
+    steps = Steps("validated", round="7-0")
+    assert play(steps, given)[0].startswith("refused")
+    assert steps.done == []
+    assert "earlier attempt" in str(steps.told[0].error)
+    given[FLIP] = given[FLIP].model_copy(update={"key": "approve-flip-7-0"})
+    again = Steps("validated", round="7-0")
+    assert play(again, given)[0].startswith("aborted")
+    assert again.done == ["abort"]
+
+
 @pytest.mark.parametrize("asked_as", ["approve-flip-7-0", "approve-flip-7-0-again-1"])
 def test_a_yes_to_this_attempt_counts_however_often_it_was_asked(asked_as: str) -> None:
     given = {FLIP: answer(FLIP)[FLIP].model_copy(update={"key": asked_as})}

@@ -16,7 +16,8 @@ SELECT
     h.pid,
     h.backend,
     COALESCE(h.state, ''),
-    COALESCE(pg_catalog.left(h.query, 500), '')
+    COALESCE(pg_catalog.left(h.query, 500), ''),
+    EXISTS (SELECT FROM own AS o WHERE o.pid <> w.pid AND o.backend_xid IS NOT NULL)
 FROM own AS w
 JOIN own AS h ON h.pid = ANY (pg_catalog.pg_blocking_pids(w.pid))
 LEFT JOIN pg_catalog.pg_locks AS l ON l.pid = w.pid AND NOT l.granted
