@@ -16,12 +16,10 @@ from lockkeeper.alembic_project.commands import (
     upgrade,
 )
 from lockkeeper.alembic_project.conversation import OwnMarks
-from lockkeeper.alembic_project.failures import LOCK_NOT_AVAILABLE
 from lockkeeper.alembic_project.session import AlembicSession
 from lockkeeper.alembic_project.walk import MigrationEvent
 
 __all__ = [
-    "LOCK_NOT_AVAILABLE",
     "AlembicSession",
     "MigrationEvent",
     "OwnMarks",

@@ -9,8 +9,7 @@ from typing import Any
 from lockkeeper.config import AlembicSettings
 from lockkeeper.errors import AlembicProjectError, ConnectionLostError, DatabaseError, LockkeeperError
 from lockkeeper.measured import SelfWait
-
-LOCK_NOT_AVAILABLE = "55P03"
+from lockkeeper.online.errors import LOCK_NOT_AVAILABLE
 
 
 class ChildFailure(LockkeeperError):

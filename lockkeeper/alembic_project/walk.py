@@ -12,11 +12,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lockkeeper.alembic_project.conversation import Facts, ProjectProcess, Reply
-from lockkeeper.alembic_project.failures import LOCK_NOT_AVAILABLE, ChildFailure, wrong_database_message
+from lockkeeper.alembic_project.failures import ChildFailure, wrong_database_message
 from lockkeeper.alembic_project.outcome import Commits
 from lockkeeper.errors import AlembicProjectError, MigrationError
 from lockkeeper.measured import RevisionCost, SelfWait
 from lockkeeper.models import Fact, Revision, RevisionTiming
+from lockkeeper.online.errors import LOCK_NOT_AVAILABLE
 
 
 class MigrationEvent(Fact):

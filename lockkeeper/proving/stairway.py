@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lockkeeper.alembic_project import LOCK_NOT_AVAILABLE, AlembicSession
+from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.errors import AlembicProjectError, DatabaseError, LockkeeperError, MigrationError
 from lockkeeper.measured import SelfWait
 from lockkeeper.models import DataFingerprint, Revision, RevisionTiming, SchemaFingerprint
+from lockkeeper.online.errors import LOCK_NOT_AVAILABLE
 from lockkeeper.postgres.fingerprint import compare_schemas
 from lockkeeper.proving.declarations import Declarations
 from lockkeeper.proving.models import Finding, FindingKind, ProofState, RevisionProof
