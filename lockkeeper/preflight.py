@@ -48,7 +48,8 @@ from lockkeeper.verification import (
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 MAINTENANCE_TIMEOUT_MS = 30_000
 _FACT_NAMES = (
-    "version_num", "is_standby", "read_only", "owns_database", "may_end_sessions", "size_bytes", "prepared",
+    "version_num", "is_standby", "read_only", "owns_database", "may_end_sessions", "role", "database",
+    "size_bytes", "prepared",
 )  # fmt: skip
 Facts = dict[str, Any]
 _APPROVED = frozenset(
@@ -194,10 +195,11 @@ def _check_privileges(connection: Connection, facts: Facts) -> list[Check]:
     checks = []
     if not facts["owns_database"]:
         problem = "the role does not own the database, so it could not swap in a restored copy"
-        checks.append(failed("privileges", f"{problem}. ALTER DATABASE ... OWNER TO, or use the owner"))
+        statement = f"ALTER DATABASE {facts['database']} OWNER TO {facts['role']}"
+        checks.append(failed("privileges", f"{problem}. {statement}, or use the owner"))
     if not facts["may_end_sessions"]:
         problem = "the role may not end other users' sessions, so a restore could not fence them off"
-        checks.append(warned("privileges", f"{problem}. GRANT pg_signal_backend TO the role"))
+        checks.append(warned("privileges", f"{problem}. GRANT pg_signal_backend TO {facts['role']}"))
     unreadable = [table for (table,) in fetch_all(connection, named_query("unreadable_tables"), {})]
     if unreadable:
         shown = ", ".join(unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")

@@ -58,7 +58,9 @@ Rows = Sequence[Sequence[str]]
 
 def plain(text: str) -> str:
     """Return ``text`` without secrets, and without characters that steer a terminal or turn text around."""
-    return _CONTROL.sub("\ufffd", redact(text).replace("\r\n", "\n"))
+    return _CONTROL.sub(
+        "\ufffd", redact(text).replace("\r\n", "\n").expandtabs(4)
+    )  # rich cuts lines with tabs
 
 
 def headline(report: RunReport) -> str:

@@ -72,16 +72,16 @@ def converting_failures(settings: AlembicSettings) -> Iterator[None]:
             )
             message = f"Alembic in {settings.folder}: {hint if lost else ''}{failure}"
             raise (ConnectionLostError if lost else DatabaseError)(message, state) from failure
-        why = f" {failure}" if str(failure) else ""
-        hint = _hint(f"{failure} {last}")
+        hint = _hint(f"{failure} {last}", settings)
+        said = f"{str(failure).rstrip('.')}. {hint}" if hint else str(failure)
         raise AlembicProjectError(
-            f"The Alembic project {settings.config_file}:{why}{hint}\n{last}".strip()
+            f"The Alembic project {settings.config_file}: {said}\n{last}".strip()
         ) from failure
 
 
-def _hint(message: str) -> str:
+def _hint(message: str, settings: AlembicSettings) -> str:
     if "async driver" in message:
-        return " Set the target's Alembic driver, e.g. driver = 'asyncpg'."
+        return "Set the target's Alembic driver, e.g. driver = 'asyncpg'."
     if "No module named 'alembic'" in message or "No module named 'sqlalchemy'" in message:
-        return " Name the project's own interpreter (python)."
+        return f"{settings.interpreter} has no Alembic: name the project's own interpreter (python)."
     return ""

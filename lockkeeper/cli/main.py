@@ -35,7 +35,7 @@ from lockkeeper.cli import (
     watch,
 )
 from lockkeeper.cli.output import Result, Session, configure_logging
-from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, LockkeeperError
+from lockkeeper.errors import FAILED, NEEDS_HUMAN, REFUSED, ConfigurationError, LockkeeperError
 from lockkeeper.redaction import redact
 
 PROGRAM = "lockkeeper"
@@ -127,6 +127,7 @@ def _command_line() -> Any:
 def _result(arguments: list[str], session: Session) -> Result:
     command = _command_line()
     try:
+        _refuse_empty(arguments)
         with session.guarding_stdout():
             answer = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=session)
     except LockkeeperError as error:
@@ -142,6 +143,18 @@ def _result(arguments: list[str], session: Session) -> Result:
     if answer == _TYPER_INTERRUPTED:
         return _of_interruption(session)
     return answer if isinstance(answer, Result) else Result(exit_code=answer or 0)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument: ``"$REVISION"`` of a script that has not set it must not mean head."""
+    for position, argument in enumerate(arguments):
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            before = arguments[position - 1] if position and not argument else argument
+            where = f" ({before.rstrip('=')})" if before else ""
+            raise ConfigurationError(
+                f"Argument {position + 1} is empty{where}. Is a variable of your script not set? "
+                "Give it a value, or leave the argument out."
+            )
 
 
 def _of_error(error: LockkeeperError, session: Session) -> Result:

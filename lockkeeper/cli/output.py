@@ -7,6 +7,7 @@ sent to stderr too. Every text is redacted here, whoever wrote it.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -57,8 +58,8 @@ class Session:
     verbose: bool = False
     changing: str | None = None
     answered: bool = False
-    stdout: TextIO = field(default_factory=lambda: sys.stdout)
-    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    stdout: TextIO = field(default_factory=lambda: _writable(sys.stdout))
+    stderr: TextIO = field(default_factory=lambda: _writable(sys.stderr))
 
     @classmethod
     def from_arguments(cls, argv: list[str]) -> Session:
@@ -84,30 +85,48 @@ class Session:
             yield
 
     def emit(self, result: Result) -> None:
-        """Write the result; a closed stdout or a lost terminal does not change the exit code."""
+        """Write the result; whether that succeeds does not change the exit code, which tells of the database.
+
+        A full disk is told on stderr. A reader that wants no more (``| head``) is nobody's business.
+        """
         try:
             if self.json:
-                text = json.dumps(redacted(result.document()), indent=2, ensure_ascii=False, default=str)
+                escape = "utf" not in (self.stdout.encoding or "").lower()  # of a terminal with few letters
+                text = json.dumps(redacted(result.document()), indent=2, ensure_ascii=escape, default=str)
                 self.stdout.write(text + "\n")
             elif result.text is not None:
                 self.console(self.stdout).print(result.text, soft_wrap=not self.stdout.isatty())
             self.stdout.flush()
-        except OSError:
+        except OSError as error:
             # Python would complain again about the closed pipe when it flushes stdout at exit.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                self._to_stderr(f"The result could not be written ({error}); exit code {result.exit_code}.")
 
     def complain(self, message: str) -> None:
         """Write an error for people; with ``--json`` it is in the document instead."""
         if not self.json:
-            with contextlib.suppress(OSError):
-                self.stderr.write(redact(message).rstrip() + "\n")
-                self.stderr.flush()
+            self._to_stderr(message)
+
+    def _to_stderr(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            self.stderr.write(redact(message).rstrip() + "\n")
+            self.stderr.flush()
 
     @property
     def shows_progress(self) -> bool:
         """Whether anybody looks: a terminal, or somebody who asked for it."""
         return self.verbose or self.stderr.isatty()
+
+
+def _writable(stream: TextIO | None) -> TextIO:
+    """Return a stream that takes every character, also where the caller has closed it (``>&-``)."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def redacted(value: Any) -> Any:

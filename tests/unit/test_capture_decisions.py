@@ -98,7 +98,7 @@ def test_a_capture_ends_when_its_time_is_over() -> None:
 ABLE = {
     "wal_level": "logical", "may_replicate": True, "may_publish": True, "free_slots": 1, "free_senders": 2,
     "keep_size_mb": 1024, "prepared": 0, "old_writer_s": None, "large_objects": False,
-    "may_silence_triggers": True, "is_standby": False,
+    "may_silence_triggers": True, "is_standby": False, "role": "app", "database": '"My shop"',
 }  # fmt: skip
 
 
@@ -110,13 +110,13 @@ def test_a_server_that_can_is_said_to() -> None:
     ("fact", "value", "said"),
     [
         ("wal_level", "replica", "wal_level"),
-        ("may_replicate", False, "REPLICATION"),
-        ("may_publish", False, "CREATE ON DATABASE"),
+        ("may_replicate", False, "ALTER ROLE app REPLICATION"),
+        ("may_publish", False, 'GRANT CREATE ON DATABASE "My shop" TO app'),
         ("free_slots", 0, "max_replication_slots"),
         ("free_senders", 1, "max_wal_senders"),
         ("prepared", 2, "2 prepared"),
         ("old_writer_s", 61.0, "61 s"),
-        ("may_silence_triggers", False, "session_replication_role"),
+        ("may_silence_triggers", False, "GRANT SET ON PARAMETER session_replication_role TO app"),
         ("is_standby", True, "standby"),
     ],
 )

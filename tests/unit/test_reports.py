@@ -243,7 +243,12 @@ def test_rich_markup_in_a_message_is_shown_as_it_is() -> None:
 
 
 def test_plain_keeps_lines_and_loses_what_steers_a_terminal() -> None:
-    assert plain("a\r\nb\tc\x1b[2J\u202e") == "a\nb\tc\ufffd[2J\ufffd"
+    assert plain("a\r\nb\tc\x1b[2J\u202e") == "a\nb   c\ufffd[2J\ufffd"
+
+
+def test_a_driver_message_with_a_tab_is_shown_to_its_end() -> None:
+    error = "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?"
+    assert "accepting TCP/IP connections?" in rendered(recovered_report(error=error), width=200)
 
 
 def test_slack_text_cannot_mention_or_link() -> None:

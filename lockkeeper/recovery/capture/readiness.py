@@ -19,7 +19,7 @@ SHOWN_TABLES = 5
 _MAY_SET_ROLE = "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"
 _FACT_NAMES = (
     "version_num", "wal_level", "may_replicate", "may_publish", "free_slots", "free_senders", "keep_size_mb",
-    "prepared", "old_writer_s", "large_objects", "is_standby", "may_silence_triggers",
+    "prepared", "old_writer_s", "large_objects", "is_standby", "may_silence_triggers", "role", "database",
 )  # fmt: skip
 _ORIGIN_FUNCTIONS = ("pg_replication_origin_create(text)", "pg_replication_origin_session_setup(text)")
 Facts = dict[str, Any]
@@ -40,7 +40,7 @@ def capture_readiness(target: Target, run_id: str | None = None) -> Readiness:
     checks = (
         *judge_server(facts, target.policies.max_transaction_age_s),
         *judge_tables(choice, facts),
-        _mark_check(marks),
+        _mark_check(marks, facts),
     )
     possible = not any(check.refuses for check in checks)
     return Readiness(possible, checks, choice.outside, marks)
@@ -55,8 +55,12 @@ def judge_server(facts: Facts, max_transaction_age_s: float) -> list[Check]:
             f"wal_level is {facts['wal_level']}: ALTER SYSTEM SET wal_level = logical and restart the server "
             "(RDS: rds.logical_replication = 1)",
         ),
-        (not facts["may_replicate"], "the role may not replicate: ALTER ROLE ... REPLICATION"),
-        (not facts["may_publish"], "the role may not create a publication: GRANT CREATE ON DATABASE"),
+        (not facts["may_replicate"], f"the role may not replicate: ALTER ROLE {facts['role']} REPLICATION"),
+        (
+            not facts["may_publish"],
+            "the role may not create a publication: "
+            f"GRANT CREATE ON DATABASE {facts['database']} TO {facts['role']}",
+        ),
         (facts["free_slots"] < 1, "no replication slot is free: raise max_replication_slots, or drop one"),
         (facts["free_senders"] < 2, "fewer than two WAL senders are free: raise max_wal_senders"),
         (facts["prepared"], f"{facts['prepared']} prepared transactions: COMMIT or ROLLBACK PREPARED them"),
@@ -80,7 +84,7 @@ def judge_server(facts: Facts, max_transaction_age_s: float) -> list[Check]:
             failed(
                 "capture: replay",
                 "the role may not set session_replication_role, so triggers would act again in the copy: "
-                "GRANT SET ON PARAMETER session_replication_role (15 and later)",
+                f"GRANT SET ON PARAMETER session_replication_role TO {facts['role']} (15 and later)",
             )
         )
     return checks or [passed("capture", "the server and the role can capture changes")]
@@ -121,14 +125,14 @@ def _outside_check(outside: tuple[OutsideTable, ...]) -> Check:
     return warned("capture: tables", f"outside the guarantee that no write is lost: {shown}{more}")
 
 
-def _mark_check(marks: Marks) -> Check:
+def _mark_check(marks: Marks, facts: Facts) -> Check:
     if marks == "origin":
         return passed("capture: own writes", "the migration's writes are told apart by a replication origin")
     return warned(
         "capture: own writes",
         "the role may not set a replication origin, so the migration's transactions are told apart by a "
-        "message in each; statements outside of a transaction are not. GRANT EXECUTE ON FUNCTION "
-        + ", ".join(_ORIGIN_FUNCTIONS),
+        f"message in each; statements outside of a transaction are not. In {facts['database']}: "
+        f"GRANT EXECUTE ON FUNCTION {', '.join(_ORIGIN_FUNCTIONS)} TO {facts['role']}",
     )
 
 

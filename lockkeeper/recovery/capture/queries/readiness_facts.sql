@@ -23,6 +23,8 @@ SELECT
     ) AS old_writer_s,
     EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata) AS large_objects,
     pg_catalog.pg_is_in_recovery() AS is_standby,
-    r.rolsuper AS may_silence_triggers
+    r.rolsuper AS may_silence_triggers,
+    pg_catalog.quote_ident(r.rolname) AS role,
+    pg_catalog.quote_ident(pg_catalog.current_database()) AS database
 FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = current_user
