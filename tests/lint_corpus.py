@@ -130,7 +130,7 @@ COLUMNS = (
     blocks("checked column", "ALTER TABLE users ADD COLUMN rank integer CHECK (rank > 0)",
            "check-without-not-valid", "sq"),
     dangerous("locks", "referring column", "ALTER TABLE users ADD COLUMN boss bigint REFERENCES teams (id)",
-              "foreign-key-without-not-valid", "sq"),
+              "add-column-with-foreign-key", "sq"),
     dangerous("fails", "required column", "ALTER TABLE users ADD COLUMN must text NOT NULL",
               "add-required-column", "sq"),
     breaks("json column", "ALTER TABLE users ADD COLUMN j json", "add-json-column",
@@ -268,8 +268,8 @@ TABLES = (
          "ALTER TABLE fresh ALTER COLUMN id TYPE integer; ALTER TABLE fresh RENAME COLUMN a TO b; "
          "ALTER TABLE fresh ADD PRIMARY KEY (id); UPDATE fresh SET b = ''", "sq"),
     safe("a new table, filled", "CREATE TABLE fresh AS SELECT * FROM teams; CREATE INDEX ON fresh (id)", "pg"),
-    safe("new partition", "CREATE TABLE events_2026 PARTITION OF events "
-         "FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')", "pg"),
+    dangerous("locks", "PARTITION OF", "CREATE TABLE events_2026 PARTITION OF events "
+              "FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')", "partition-of-without-attach", "pg"),
     safe("new partition attached", "CREATE TABLE events_2026 (LIKE events); ALTER TABLE events ATTACH PARTITION "
          "events_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')", "pg"),
     breaks("DROP TABLE", "DROP TABLE logs", "drop-table", "SELECT 1 FROM logs"),

@@ -10,6 +10,7 @@ from lockkeeper.lint.entry import lint_report, lint_sql
 from lockkeeper.lint.models import (
     ColumnFacts,
     Exemption,
+    IndexFacts,
     LintContext,
     LintFinding,
     LintReport,
@@ -21,6 +22,7 @@ from lockkeeper.lint.project import lint_project, read_context
 __all__ = [
     "ColumnFacts",
     "Exemption",
+    "IndexFacts",
     "LintContext",
     "LintFinding",
     "LintReport",

@@ -29,6 +29,15 @@ class Check:
     expression: str = ""
 
 
+@dataclass(frozen=True)
+class Index:
+    """An index as far as it is known; ``columns`` without expressions."""
+
+    table: Name
+    columns: tuple[str, ...] = ()
+    partitioned: bool = False
+
+
 @dataclass
 class Known:
     """Grows with every statement read; ``new_tables`` and below start again, see ``begin_...``."""
@@ -39,6 +48,9 @@ class Known:
     columns: dict[Name, dict[str, Column]] = field(default_factory=dict)
     checks: dict[Name, list[Check]] = field(default_factory=dict)
     domains: set[Name] = field(default_factory=set)
+    indexes: dict[Name, Index] = field(default_factory=dict)
+    default_partitions: dict[Name, str] = field(default_factory=dict)
+    policies: set[Name] = field(default_factory=set)
     # of the revision
     made_in_revision: set[tuple[str, Name]] = field(default_factory=set)
     new_tables: set[Name] = field(default_factory=set)
@@ -64,6 +76,13 @@ class Known:
                 Check("", never_null(tree), True, shown(tree)) for tree in trees if tree is not None
             ]
         known.domains = {known.key(parse_name(domain)) for domain in context.constrained_domains}
+        for name, index in context.indexes.items():
+            of_table = known.shown(known.key(parse_name(index.table)))
+            known.indexes[known.key(parse_name(name))] = Index(of_table, index.columns, index.partitioned)
+        known.default_partitions = {
+            known.key(parse_name(table)): default for table, default in context.default_partitions.items()
+        }
+        known.policies = {known.key(parse_name(table)) for table in context.tables_with_policies}
         return known
 
     def key(self, name: Name) -> Name:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from postgast import pg_query_pb2 as pb
 
-from lockkeeper.lint.known import Check, Column, Known, never_null, shown
+from lockkeeper.lint.known import Check, Column, Index, Known, never_null, shown
 from lockkeeper.lint.names import Name, of_parts, of_relation
 from lockkeeper.lint.parsing import Node, Parsed
 from lockkeeper.lint.types import of_type_name
@@ -82,6 +82,8 @@ def _index_made(node: Node, known: Known, _text: str) -> None:
     if node.idxname:
         name = Name(node.relation.schemaname, node.idxname)
         known.new_indexes[known.key(name)] = of_relation(node.relation)
+        columns = tuple(each.index_elem.name for each in node.index_params if each.index_elem.name)
+        known.indexes[known.key(name)] = Index(of_relation(node.relation), columns)
 
 
 def _table_changed(node: Node, known: Known, text: str) -> None:

@@ -39,6 +39,14 @@ class ColumnFacts(Fact):
     not_null: bool = False
 
 
+class IndexFacts(Fact):
+    """What is known of an existing index; ``columns`` without expressions, in their order."""
+
+    table: str
+    columns: tuple[str, ...] = ()
+    partitioned: bool = False
+
+
 class LintContext(Fact):
     """What is known of the database that the migration is for. Nothing of it is required.
 
@@ -52,6 +60,13 @@ class LintContext(Fact):
     columns: dict[str, dict[str, ColumnFacts]] = Field(default_factory=dict)
     validated_checks: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="table -> expressions of its validated CHECK constraints"
+    )
+    indexes: dict[str, IndexFacts] = Field(default_factory=dict)
+    default_partitions: dict[str, str] = Field(
+        default_factory=dict, description="partitioned table -> its DEFAULT partition, empty when it has none"
+    )
+    tables_with_policies: tuple[str, ...] = Field(
+        default=(), description="Tables with row security policies."
     )
     constrained_domains: tuple[str, ...] = Field(default=(), description="Domains that have constraints.")
     sources: dict[str, str] = Field(

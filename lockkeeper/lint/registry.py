@@ -9,6 +9,7 @@ KNOWN_RULES: dict[str, str] = {
     "reindex-without-concurrently": "REINDEX locks writers out",
     "check-without-not-valid": "ADD CHECK reads the table under ACCESS EXCLUSIVE",
     "foreign-key-without-not-valid": "ADD FOREIGN KEY reads the table while both refuse writes",
+    "add-column-with-foreign-key": "ADD COLUMN ... REFERENCES waits for one table with another locked",
     "unique-without-index": "ADD UNIQUE builds an index under ACCESS EXCLUSIVE",
     "primary-key-without-index": "ADD PRIMARY KEY builds an index under ACCESS EXCLUSIVE",
     "exclusion-constraint": "EXCLUDE builds an index under ACCESS EXCLUSIVE",
@@ -21,6 +22,7 @@ KNOWN_RULES: dict[str, str] = {
     "lock-table": "LOCK TABLE in a mode that writers wait for",
     "attach-partition-without-check": "ATTACH PARTITION reads the partition under ACCESS EXCLUSIVE",
     "detach-partition-without-concurrently": "DETACH PARTITION locks the whole partitioned table",
+    "partition-of-without-attach": "CREATE TABLE ... PARTITION OF locks the whole partitioned table",
     "lock-held-while-scanning": "A table is read while the transaction holds ACCESS EXCLUSIVE on it",
     "domain-constraint": "Constraints of domains are checked with all their tables locked",
     "whole-table-write": "UPDATE or DELETE over a whole table in one go",
@@ -64,7 +66,7 @@ KNOWN_RULES: dict[str, str] = {
 # (lock_timeout and statement_timeout are set on the migration's session).
 SQUAWK_RULES: dict[str, tuple[str, ...]] = {
     "adding-field-with-default": ("add-column-rewrite",),
-    "adding-foreign-key-constraint": ("foreign-key-without-not-valid",),
+    "adding-foreign-key-constraint": ("foreign-key-without-not-valid", "add-column-with-foreign-key"),
     "adding-not-nullable-field": ("set-not-null-without-check", "add-required-column"),
     "adding-primary-key-constraint": ("primary-key-without-index", "add-column-rewrite"),
     "adding-serial-primary-key-field": ("primary-key-without-index", "add-column-rewrite"),
@@ -81,6 +83,7 @@ SQUAWK_RULES: dict[str, tuple[str, ...]] = {
     "constraint-missing-not-valid": (
         "check-without-not-valid",
         "foreign-key-without-not-valid",
+        "add-column-with-foreign-key",
         "set-not-null-without-check",
         "unique-without-index",
         "primary-key-without-index",

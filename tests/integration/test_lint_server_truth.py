@@ -9,7 +9,7 @@ import pytest
 from lint_corpus import CASES, SCHEMA, Case
 
 from lockkeeper.errors import DatabaseError
-from lockkeeper.lint import LintContext, Severity, SqlStatement, lint_sql, read_context
+from lockkeeper.lint import IndexFacts, LintContext, Severity, SqlStatement, lint_sql, read_context
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all
 
@@ -121,4 +121,6 @@ def test_the_context_is_read_from_the_catalogue(sample: tuple[Connection, LintCo
     assert context.validated_checks["public.users"] == ("(checked IS NOT NULL)",)
     assert context.constrained_domains == ("public.positive",)
     assert 200 <= full.row_estimates["public.users"] <= 10_000
-    assert "public.events" not in full.row_estimates
+    assert 200 <= full.row_estimates["public.events"] == full.row_estimates["public.events_2024"]
+    assert context.indexes["public.orders_note"] == IndexFacts(table="public.orders", columns=("note",))
+    assert context.default_partitions == {"public.events": ""}

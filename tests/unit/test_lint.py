@@ -267,7 +267,7 @@ ADVICE_TO_FOLLOW = (
     "CREATE INDEX", "partial index", "DROP INDEX", "REINDEX TABLE", "CHECK", "CHECK without a name",
     "FOREIGN KEY", "FOREIGN KEY of an odd table", "UNIQUE", "PRIMARY KEY", "SET NOT NULL", "DETACH PARTITION",
     "bigserial column", "uuid default", "REFRESH MATERIALIZED VIEW", "CONCURRENTLY in a transaction",
-    "LOCK TABLE",
+    "LOCK TABLE", "referring column",
 )  # fmt: skip
 
 

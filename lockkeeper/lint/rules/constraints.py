@@ -47,18 +47,20 @@ def _validated(table: Name, constraint: Node, scene: Scene, column: str) -> Iter
         yield cleared(rule, "NOT VALID reads no row")
         return
     name = constraint.conname or _default_name(table, constraint, column)
-    blocks = f"ACCESS EXCLUSIVE: nobody reads or writes {table} meanwhile."
+    what = f"The new constraint {quoted(name)} on {table}"
+    message = f"{what} is checked under ACCESS EXCLUSIVE: nobody reads or writes {table} meanwhile."
     if constraint.contype == pb.CONSTR_FOREIGN:
         other = of_relation(constraint.pktable)
-        blocks = f"SHARE ROW EXCLUSIVE on both: nobody writes {table} or {other} meanwhile."
-        if column:
-            blocks = f"ACCESS EXCLUSIVE on {table} and SHARE ROW EXCLUSIVE on {other} at once."
-    doing = (
-        "waits for and holds" if column and constraint.contype == pb.CONSTR_FOREIGN else "is checked under"
-    )
+        message = f"{what} is checked under SHARE ROW EXCLUSIVE: nobody writes {table} or {other} meanwhile."
+        if column and scene.known.key(other) != scene.known.key(table):
+            rule = "add-column-with-foreign-key"
+            message = (
+                f"{what} keeps everybody out of {table} (ACCESS EXCLUSIVE, for the column) while it waits "
+                f"for all who write {other} (SHARE ROW EXCLUSIVE)."
+            )
     yield scene.unless_harmless(table, Verdict(
         rule,
-        f"The new constraint {quoted(name)} on {table} {doing} {blocks}",
+        message,
         steps(
             f"-- add {quoted(column)} without it; then:" if column else "",
             f"ALTER TABLE {table} ADD {_not_valid(constraint, name, column)};",

@@ -8,7 +8,7 @@ from postgast import pg_query_pb2 as pb
 
 from lockkeeper.lint.names import Name, of_object, of_relation, quoted
 from lockkeeper.lint.parsing import Node, rewrite
-from lockkeeper.lint.verdicts import AUTOCOMMIT, Scene, Verdict, cleared, judges, steps
+from lockkeeper.lint.verdicts import AUTOCOMMIT, Scene, Verdict, cleared, judges, steps, warning
 
 _OUTSIDE = f"-- outside of a transaction, in a revision of its own ({AUTOCOMMIT}):"
 
@@ -26,10 +26,18 @@ def create_index(node: Node, scene: Scene) -> Iterator[Verdict]:
     copy.CopyFrom(node)
     copy.concurrent = True
     name = quoted(node.idxname) if node.idxname else "The index"
+    advice = steps(_OUTSIDE, rewrite("index_stmt", copy) + ";")
+    if scene.known.key(table) in scene.known.default_partitions:
+        copy.concurrent, copy.relation.inh = False, False
+        advice = steps(
+            rewrite("index_stmt", copy) + "; -- builds nothing yet",
+            f"-- for each partition, outside of a transaction: CREATE INDEX CONCURRENTLY ... ON it, then "
+            f"ALTER INDEX {name} ATTACH PARTITION ...;",
+        )
     yield scene.unless_harmless(table, Verdict(
         "index-without-concurrently",
         f"{name} is built under SHARE: nobody writes {table} until the transaction ends.",
-        steps(_OUTSIDE, rewrite("index_stmt", copy) + ";"),
+        advice,
     ))  # fmt: skip
 
 
@@ -46,12 +54,16 @@ def drop_index(node: Node, scene: Scene) -> Iterator[Verdict]:
         if table is not None:
             yield cleared(rule, f"{name} is made by the same revision")
             continue
-        yield Verdict(
-            rule,
+        message = (
             f"DROP INDEX {name} takes ACCESS EXCLUSIVE on its table and waits for every query on it, with "
-            "all later ones behind it.",
-            steps(_OUTSIDE, f"DROP INDEX CONCURRENTLY {missing_ok}{name};"),
+            "all later ones behind it."
         )
+        index = scene.known.indexes.get(scene.known.key(name))
+        if index is not None and index.partitioned:
+            yield warning(rule, f"{message} An index of a partitioned table has no other way to go.")
+            continue
+        verdict = Verdict(rule, message, steps(_OUTSIDE, f"DROP INDEX CONCURRENTLY {missing_ok}{name};"))
+        yield verdict if index is None else scene.unless_harmless(index.table, verdict)
 
 
 @judges("reindex_stmt")
@@ -60,7 +72,8 @@ def reindex(node: Node, scene: Scene) -> Iterator[Verdict]:
     if any(each.def_elem.defname == "concurrently" for each in node.params):
         return
     name = of_relation(node.relation)
-    table = scene.known.new_indexes.get(scene.known.key(name), name)
+    index = scene.known.indexes.get(scene.known.key(name))
+    table = name if index is None else index.table
     copy = pb.ReindexStmt()
     copy.CopyFrom(node)
     copy.params.add().def_elem.CopyFrom(pb.DefElem(defname="concurrently", defaction=pb.DEFELEM_UNSPEC))
@@ -68,7 +81,8 @@ def reindex(node: Node, scene: Scene) -> Iterator[Verdict]:
     system = node.kind == pb.REINDEX_OBJECT_SYSTEM
     yield scene.unless_harmless(table if name.name else Name("", ""), Verdict(
         "reindex-without-concurrently",
-        f"REINDEX {subject} locks writers out of the tables, and readers out of the indexes.",
+        f"REINDEX {subject} locks writers out of the tables, and readers out of the indexes; it waits for "
+        "all of them first, with all later ones behind it.",
         "-- not while the application runs" if system
         else steps(_OUTSIDE, rewrite("reindex_stmt", copy) + ";"),
     ))  # fmt: skip

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 
 from postgast import pg_query_pb2 as pb
 
-from lockkeeper.lint.known import shown
 from lockkeeper.lint.names import Name, of_relation, quoted
 from lockkeeper.lint.parsing import Node, rewrite
-from lockkeeper.lint.rules import columns, constraints
-from lockkeeper.lint.verdicts import AUTOCOMMIT, Scene, Verdict, cleared, judges, steps, warning
+from lockkeeper.lint.rules import columns, constraints, partitions
+from lockkeeper.lint.verdicts import Scene, Verdict, judges, steps, warning
 
 _ACTIONS: dict[int, Callable[[Name, Node, Scene], Iterator[Verdict]]] = {
     pb.AT_AddColumn: columns.add_column,
@@ -74,17 +73,9 @@ def _other(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
             f"-- make a new table beside {table}, fill it in batches, and let it take the name",
         ))  # fmt: skip
     elif subtype == pb.AT_AttachPartition:
-        yield from _attach(table, getattr(command, "def").partition_cmd, scene)
-    elif subtype == pb.AT_DetachPartition and not getattr(command, "def").partition_cmd.concurrent:
-        partition = of_relation(getattr(command, "def").partition_cmd.name)
-        yield scene.unless_new(table, Verdict(
-            "detach-partition-without-concurrently",
-            f"DETACH PARTITION takes ACCESS EXCLUSIVE on {table}, with all its partitions behind it.",
-            steps(
-                f"-- outside of a transaction ({AUTOCOMMIT}):",
-                f"ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY;",
-            ),
-        ))  # fmt: skip
+        yield from partitions.attach(table, getattr(command, "def").partition_cmd, scene)
+    elif subtype == pb.AT_DetachPartition:
+        yield from partitions.detach(table, getattr(command, "def").partition_cmd, scene)
     elif subtype in _DISABLE:
         what = quoted(command.name) if command.name else "triggers"
         yield scene.unless_new(table, Verdict(
@@ -133,32 +124,6 @@ def _composite(name: Name, command: Node) -> Iterator[Verdict]:
             f"Columns of the composite type {name} are rewritten or lose an attribute while in use.",
             f"-- make a new type beside {name} and move the columns over",
         )
-
-
-def _attach(table: Name, partition: Node, scene: Scene) -> Iterator[Verdict]:
-    rule, child = "attach-partition-without-check", of_relation(partition.name)
-    bounds = [shown(each) for each in (*partition.bound.lowerdatums, *partition.bound.upperdatums)]
-    bounds += [shown(each) for each in partition.bound.listdatums]
-    checks = scene.known.checks.get(scene.known.key(child), ())
-    if bounds and any(c.validated and all(b in c.expression for b in bounds) for c in checks):
-        yield cleared(rule, f"a validated CHECK of {child} says so already")
-        return
-    reason = scene.known.harmless_because(child)
-    if reason is not None:
-        yield cleared(rule, reason)
-        return
-    check = quoted(f"{child.name}_bounds")
-    yield Verdict(
-        rule,
-        f"ATTACH PARTITION reads all of {child} under ACCESS EXCLUSIVE on it (and the DEFAULT partition of "
-        f"{table}, if there is one).",
-        steps(
-            f"ALTER TABLE {child} ADD CONSTRAINT {check} CHECK (...) NOT VALID; -- NOT NULL and the bounds",
-            "-- in a later transaction (a revision of its own):",
-            f"ALTER TABLE {child} VALIDATE CONSTRAINT {check};",
-            f"ALTER TABLE {table} ATTACH PARTITION {child} ...;",
-        ),
-    )
 
 
 @judges("truncate_stmt")
@@ -228,7 +193,8 @@ def refresh(node: Node, scene: Scene) -> Iterator[Verdict]:
     copy.concurrent, copy.skip_data = True, False
     yield scene.unless_harmless(view, Verdict(
         "refresh-without-concurrently",
-        f"ACCESS EXCLUSIVE on {view} while its query runs: nobody reads it meanwhile.",
+        f"ACCESS EXCLUSIVE on {view} while its query runs: nobody reads it meanwhile, nor while it waits for "
+        "those who read it.",
         rewrite("refresh_mat_view_stmt", copy) + f"; -- needs a UNIQUE index on {view}",
     ))  # fmt: skip
 

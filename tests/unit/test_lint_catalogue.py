@@ -1,0 +1,102 @@
+"""What the lint makes of what the catalogue holds: indexes and their tables, partitions, policies."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockkeeper.lint import IndexFacts, LintContext, LintFinding, Severity, SqlStatement, lint_sql
+
+BUSY = 5_000_000
+CONTEXT = LintContext(
+    row_estimates={
+        "public.users": BUSY, "public.settings": 40, "public.events": BUSY, "public.visits": BUSY,
+        "public.visits_rest": BUSY, "public.hits": 0, "public.hits_rest": 0,
+    },
+    indexes={
+        "public.users_name": IndexFacts(table="public.users", columns=("name",)),
+        "public.settings_v": IndexFacts(table="public.settings", columns=("v",)),
+        "public.events_at": IndexFacts(table="public.events", columns=("at",), partitioned=True),
+    },
+    default_partitions={
+        "public.events": "", "public.visits": "public.visits_rest", "public.hits": "public.hits_rest",
+    },
+)  # fmt: skip
+BOUNDS = "FOR VALUES FROM (1) TO (2)"
+
+
+def lint(text: str) -> list[LintFinding]:
+    return lint_sql([SqlStatement(text=text)], server_version=16, context=CONTEXT)
+
+
+def errors(text: str) -> list[str]:
+    return [one.rule for one in lint(text) if one.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("DROP INDEX users_name", ["drop-index-without-concurrently"]),
+        ("DROP INDEX settings_v", []),
+        ("DROP INDEX public.settings_v, users_name", ["drop-index-without-concurrently"]),
+        ("CREATE TABLE t (a int); CREATE INDEX i ON t (a); DROP INDEX i", []),
+        ("REINDEX INDEX users_name", ["reindex-without-concurrently"]),
+        ("REINDEX INDEX settings_v", []),
+    ],
+)
+def test_an_index_is_judged_by_the_size_of_its_table(text: str, expected: list[str]) -> None:
+    assert errors(text) == expected
+
+
+def test_where_postgresql_has_no_other_way_it_is_only_warned_of() -> None:
+    (dropped,) = lint("DROP INDEX events_at")
+    assert (dropped.severity, dropped.counts) == (Severity.WARNING, False)
+    (detached,) = lint("ALTER TABLE visits DETACH PARTITION visits_1")
+    assert (detached.severity, detached.counts) == (Severity.WARNING, False)
+    assert "visits_rest" in detached.message
+
+
+def test_an_index_of_a_partitioned_table_is_to_be_built_partition_by_partition() -> None:
+    (found,) = lint("CREATE INDEX i ON events (kind)")
+    assert found.advice.startswith("CREATE INDEX i ON ONLY events")
+    assert "ALTER INDEX i ATTACH PARTITION" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"CREATE TABLE e1 PARTITION OF events {BOUNDS}", ["partition-of-without-attach"]),
+        (f"CREATE TABLE h1 PARTITION OF hits {BOUNDS}", []),
+        (f"CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p {BOUNDS}", []),
+        (f"CREATE TABLE e1 (LIKE events); ALTER TABLE events ATTACH PARTITION e1 {BOUNDS}", []),
+        (
+            f"CREATE TABLE v1 (LIKE visits); ALTER TABLE visits ATTACH PARTITION v1 {BOUNDS}",
+            ["attach-partition-without-check"],
+        ),
+        ("ALTER TABLE hits DETACH PARTITION h1", []),
+        ("ALTER TABLE events DETACH PARTITION e1", ["detach-partition-without-concurrently"]),
+    ],
+    ids=["made in place", "of an empty table", "of a new table", "attached", "a default is read",
+         "detached from an empty table", "detached"],
+)  # fmt: skip
+def test_partitions_come_and_go_beside_the_application(text: str, expected: list[str]) -> None:
+    assert errors(text) == expected
+
+
+def test_the_safe_form_of_a_partition_attaches_it() -> None:
+    (found,) = lint(f'CREATE TABLE "E 1" PARTITION OF events {BOUNDS}')
+    assert found.advice.splitlines() == [
+        'CREATE TABLE "E 1" (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS);',
+        "-- in the same revision, while it is empty:",
+        'ALTER TABLE events ATTACH PARTITION "E 1" FOR VALUES FROM (1) TO (2);',
+    ]
+    assert errors(found.advice) == []
+
+
+def test_a_column_that_refers_to_another_table_locks_both_and_one_to_its_own_only_one() -> None:
+    assert errors("ALTER TABLE users ADD COLUMN team bigint REFERENCES teams") == [
+        "add-column-with-foreign-key"
+    ]
+    assert errors("ALTER TABLE users ADD COLUMN boss bigint REFERENCES users") == [
+        "foreign-key-without-not-valid"
+    ]
+    assert errors("ALTER TABLE settings ADD COLUMN team bigint REFERENCES teams") == []
