@@ -56,6 +56,8 @@ def learn(parsed: Parsed, known: Known) -> None:
 
 def _table_made(node: Node, known: Known, _text: str) -> None:
     table = known.key(of_relation(node.relation))
+    if node.if_not_exists and table in known.columns:
+        return  # it is there already, so nothing is made
     known.new_tables.add(table)
     columns = known.columns.setdefault(table, {})
     for element in node.table_elts:

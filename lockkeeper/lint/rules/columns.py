@@ -9,7 +9,7 @@ from postgast import pg_query_pb2 as pb
 from lockkeeper.lint.known import shown
 from lockkeeper.lint.names import Name, of_parts, quoted
 from lockkeeper.lint.parsing import Node, descendants
-from lockkeeper.lint.rules.constraints import fresh_constraint
+from lockkeeper.lint.rules.constraints import fresh_constraint, not_null_advice
 from lockkeeper.lint.types import SERIAL_TYPES, keeps_rows, of_type_name
 from lockkeeper.lint.verdicts import Scene, Verdict, cleared, steps
 
@@ -138,18 +138,6 @@ def set_not_null(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
         ))  # fmt: skip
 
 
-def not_null_advice(table: Name, column: str) -> str:
-    """Return the steps to NOT NULL that never read under ACCESS EXCLUSIVE."""
-    check, name = quoted(f"{table.name}_{column}_not_null"), quoted(column)
-    return steps(
-        f"ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({name} IS NOT NULL) NOT VALID;",
-        "-- in a later transaction (a revision of its own):",
-        f"ALTER TABLE {table} VALIDATE CONSTRAINT {check};",
-        f"ALTER TABLE {table} ALTER COLUMN {name} SET NOT NULL;",
-        f"ALTER TABLE {table} DROP CONSTRAINT {check};",
-    )
-
-
 def change_type(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
     """ALTER COLUMN TYPE rewrites, but for the few changes that keep the stored form."""
     rule, name = "column-type-change", quoted(command.name)
@@ -209,23 +197,6 @@ def loosen(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
         "drop-not-null",
         f"Application versions that read {table}.{name} may meet NULL from now on.",
         f"-- release a version that can read NULL in {name} before one that writes it",
-    ))  # fmt: skip
-
-
-def change_default(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
-    """DROP DEFAULT of a column that was only just added: the default was for the rows that were there."""
-    column = scene.known.column(table, command.name)
-    if command.HasField("def") or column is None or not (column.added and column.not_null):
-        return
-    name = quoted(command.name)
-    yield scene.unless_new(table, Verdict(
-        "add-required-column",
-        f"{name} is new, NOT NULL, and loses its DEFAULT: every INSERT of the application version that does "
-        "not know it fails.",
-        steps(
-            f"-- in a later migration, when every version of the application writes {name}:",
-            f"ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT;",
-        ),
     ))  # fmt: skip
 
 

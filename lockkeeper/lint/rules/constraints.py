@@ -103,6 +103,8 @@ def _indexed(table: Name, constraint: Node, scene: Scene, column: str) -> Iterat
     primary = constraint.contype == pb.CONSTR_PRIMARY
     if constraint.indexname:
         yield cleared(rule, f"the index {quoted(constraint.indexname)} is there already")
+        if primary:
+            yield from _nullable_key(table, constraint.indexname, scene)
         return
     columns = [quoted(each.string.sval) for each in constraint.keys] or [quoted(column)]
     default = f"{table.name}_pkey" if primary else _default_name(table, constraint, column)
@@ -122,6 +124,33 @@ def _indexed(table: Name, constraint: Node, scene: Scene, column: str) -> Iterat
     ))  # fmt: skip
 
 
+def _nullable_key(table: Name, index: str, scene: Scene) -> Iterator[Verdict]:
+    """PRIMARY KEY USING INDEX makes its columns NOT NULL, and reads the table for each that is not."""
+    known = scene.known.indexes.get(scene.known.key(Name(table.schema, index)))
+    for column in known.columns if known is not None else ():
+        facts = scene.known.column(table, column)
+        if facts is None or facts.not_null or scene.known.never_null_by_check(table, column):
+            continue
+        yield scene.unless_harmless(table, Verdict(
+            "set-not-null-without-check",
+            f"PRIMARY KEY makes {quoted(column)} NOT NULL and reads all of {table} for that under ACCESS "
+            "EXCLUSIVE: nobody reads or writes it meanwhile.",
+            not_null_advice(table, column),
+        ))  # fmt: skip
+
+
+def not_null_advice(table: Name, column: str) -> str:
+    """Return the steps to NOT NULL that never read under ACCESS EXCLUSIVE."""
+    check, name = quoted(f"{table.name}_{column}_not_null"), quoted(column)
+    return steps(
+        f"ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({name} IS NOT NULL) NOT VALID;",
+        "-- in a later transaction (a revision of its own):",
+        f"ALTER TABLE {table} VALIDATE CONSTRAINT {check};",
+        f"ALTER TABLE {table} ALTER COLUMN {name} SET NOT NULL;",
+        f"ALTER TABLE {table} DROP CONSTRAINT {check};",
+    )
+
+
 def drop_constraint(table: Name, command: Node, scene: Scene, replaced: bool) -> Iterator[Verdict]:
     """DROP CONSTRAINT of a primary key, known by the name that PostgreSQL gives it (``<table>_pkey``).
 
@@ -132,6 +161,12 @@ def drop_constraint(table: Name, command: Node, scene: Scene, replaced: bool) ->
         replaced: the same ALTER TABLE gives the table another primary key.
     """
     rule, name = "drop-primary-key", quoted(command.name)
+    if command.behavior == pb.DROP_CASCADE:
+        yield scene.unless_new(table, Verdict(
+            "drop-object",
+            f"CASCADE drops the foreign keys that refer to {name} with it, unseen.",
+            "-- drop what depends on it by name",
+        ))  # fmt: skip
     if command.name != f"{table.name}_pkey":
         return
     if replaced:

@@ -17,8 +17,13 @@ _USED = {
 }  # fmt: skip
 _LESS_USED = {
     pb.OBJECT_SEQUENCE: "sequence", pb.OBJECT_TYPE: "type", pb.OBJECT_DOMAIN: "domain",
-    pb.OBJECT_EXTENSION: "extension", pb.OBJECT_POLICY: "policy",
+    pb.OBJECT_EXTENSION: "extension", pb.OBJECT_POLICY: "policy", pb.OBJECT_TRIGGER: "trigger",
+    pb.OBJECT_RULE: "rule", pb.OBJECT_PUBLICATION: "publication", pb.OBJECT_AGGREGATE: "aggregate",
+    pb.OBJECT_OPERATOR: "operator", pb.OBJECT_CAST: "cast", pb.OBJECT_COLLATION: "collation",
+    pb.OBJECT_FOREIGN_SERVER: "foreign server", pb.OBJECT_EVENT_TRIGGER: "event trigger",
+    pb.OBJECT_TSCONFIGURATION: "text search configuration",
 }  # fmt: skip
+_WORKS_UNSEEN = frozenset({"policy", "trigger", "rule", "publication", "event trigger"})
 _RENAMED = {
     **_USED, pb.OBJECT_SEQUENCE: "sequence", pb.OBJECT_TYPE: "type", pb.OBJECT_DOMAIN: "domain",
     pb.OBJECT_ROLE: "role", pb.OBJECT_DATABASE: "database",
@@ -44,6 +49,10 @@ def drop_objects(node: Node, scene: Scene) -> Iterator[Verdict]:
                 f"Statements of the running application that use the {kind} {name} fail.{more}",
                 f"-- release an application version that does not use {name} first; drop what depends on it "
                 "by name",
+            )
+        elif kind in _WORKS_UNSEEN:
+            yield warning(
+                "drop-object", f"What the {kind} {name} did for the application is not done any more."
             )
         elif kind:
             yield warning("drop-object", f"Whoever still uses the {kind} {name} fails.")
@@ -146,6 +155,44 @@ def revoke(node: Node, scene: Scene) -> Iterator[Verdict]:
         for each in node.objects
     )
     yield warning("revoke", f"The running application may need the privilege on {names} that is revoked.")
+
+
+@judges("grant_role_stmt")
+def revoke_role(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """REVOKE of a role takes all its privileges."""
+    if not node.is_grant:
+        roles = ", ".join(quoted(each.access_priv.priv_name) for each in node.granted_roles)
+        yield warning("revoke", f"The running application may need what it may do as {roles}.")
+
+
+@judges("drop_role_stmt")
+def drop_role(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """DROP ROLE: nobody logs in as it any more."""
+    roles = ", ".join(quoted(each.role_spec.rolename) for each in node.roles)
+    yield warning("drop-object", f"Whoever still connects as the role {roles} fails.")
+
+
+@judges("alter_owner_stmt")
+def change_owner(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """OWNER TO of what is no table."""
+    name = of_object(node.object) if node.HasField("object") else of_relation(node.relation)
+    if ("any", scene.known.key(name)) not in scene.known.made_in_revision:
+        yield owner_changed(str(name))
+
+
+@judges("reassign_owned_stmt")
+def reassign_owned(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """REASSIGN OWNED: OWNER TO of everything."""
+    yield owner_changed("everything of " + ", ".join(quoted(each.role_spec.rolename) for each in node.roles))
+
+
+def owner_changed(what: str) -> Verdict:
+    """Return the warning that a former owner loses what only owners, and nobody else by a GRANT, may do."""
+    return warning(
+        "change-owner",
+        f"The former owner of {what} has no privileges on it any more but those that are granted.",
+        "GRANT ... TO ...; -- in the same transaction, where the application is the former owner",
+    )
 
 
 @judges("alter_enum_stmt")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from postgast import pg_query_pb2 as pb
 
 from lockkeeper.lint.names import Name, of_relation, quoted
 from lockkeeper.lint.parsing import Node, rewrite
-from lockkeeper.lint.rules import columns, constraints, partitions
+from lockkeeper.lint.rules import columns, constraints, identity, partitions
+from lockkeeper.lint.rules.objects import owner_changed
 from lockkeeper.lint.verdicts import Scene, Verdict, judges, steps, warning
 
 _ACTIONS: dict[int, Callable[[Name, Node, Scene], Iterator[Verdict]]] = {
@@ -17,7 +18,11 @@ _ACTIONS: dict[int, Callable[[Name, Node, Scene], Iterator[Verdict]]] = {
     pb.AT_AlterColumnType: columns.change_type,
     pb.AT_DropColumn: columns.drop_column,
     pb.AT_DropNotNull: columns.loosen,
-    pb.AT_ColumnDefault: columns.change_default,
+    pb.AT_ColumnDefault: identity.change_default,
+    pb.AT_AddIdentity: identity.add_identity,
+    pb.AT_SetIdentity: identity.set_identity,
+    pb.AT_DropIdentity: identity.drop_identity,
+    pb.AT_DropExpression: identity.drop_expression,
     pb.AT_SetExpression: columns.set_expression,
     pb.AT_AddConstraint: constraints.add_constraint,
     pb.AT_ValidateConstraint: constraints.validate,
@@ -30,11 +35,14 @@ _REWRITES = {
 }
 _DISABLE = frozenset({
     pb.AT_DisableTrig, pb.AT_DisableTrigAll, pb.AT_DisableTrigUser, pb.AT_DisableRule,
+    pb.AT_EnableReplicaTrig, pb.AT_EnableReplicaRule,
 })  # fmt: skip
+_FOR_REPLICAS = frozenset({pb.AT_EnableReplicaTrig, pb.AT_EnableReplicaRule})
 _TABLES = frozenset({pb.OBJECT_TABLE, pb.OBJECT_FOREIGN_TABLE, pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, 0})
 # Modes of LOCK TABLE that conflict with an INSERT's, and their names.
 _SHARE_LOCK = 5
-_FULL = "f"  # of REPLICA IDENTITY (replica_identity_stmt in parsenodes.h)
+_FULL, _NOTHING = "f", "n"  # of REPLICA IDENTITY (pg_class.h)
+_OFF = frozenset({"false", "off", "no", "0", "f"})
 _LOCK_MODES = {5: "SHARE", 6: "SHARE ROW EXCLUSIVE", 7: "EXCLUSIVE", 8: "ACCESS EXCLUSIVE"}
 
 
@@ -78,16 +86,34 @@ def _other(table: Name, command: Node, scene: Scene) -> Iterator[Verdict]:
         yield from partitions.detach(table, getattr(command, "def").partition_cmd, scene)
     elif subtype in _DISABLE:
         what = quoted(command.name) if command.name else "triggers"
+        off = "fires for replicas only" if subtype in _FOR_REPLICAS else "is disabled"
         yield scene.unless_new(table, Verdict(
             "disable-trigger",
-            f"While {what} of {table} is disabled, rows of the running application get past it (foreign keys "
+            f"While {what} of {table} {off}, rows of the running application get past it (foreign keys "
             "and dual writes are triggers, too). Takes SHARE ROW EXCLUSIVE until the commit.",
             "-- let the trigger's function ask for a setting that the migration makes with SET LOCAL",
         ))  # fmt: skip
     elif subtype == pb.AT_ReplicaIdentity:
         yield from _replica_identity(table, getattr(command, "def").replica_identity_stmt, scene)
+    elif subtype == pb.AT_SetRelOptions:
+        yield from _storage(table, getattr(command, "def").list.items, scene)
+    elif subtype == pb.AT_ChangeOwner:
+        if ("any", scene.known.key(table)) not in scene.known.made_in_revision:
+            yield owner_changed(str(table))
     else:
         yield from _row_security(table, subtype, scene)
+
+
+def _storage(table: Name, options: Sequence[Node], scene: Scene) -> Iterator[Verdict]:
+    """SET (...): taken at once, under a lock that nobody waits for; what it switches off is the danger."""
+    for each in (option.def_elem for option in options):
+        value = each.arg.string.sval or "".join(part.string.sval for part in each.arg.type_name.names)
+        if each.defname == "autovacuum_enabled" and value.lower() in _OFF:
+            yield scene.unless_new(table, warning(
+                "autovacuum-off",
+                f"Dead rows of {table} are kept and its statistics grow old until it is switched on again.",
+                f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = ...); -- or gentler, not off",
+            ))  # fmt: skip
 
 
 def _replica_identity(table: Name, identity: Node, scene: Scene) -> Iterator[Verdict]:
@@ -98,10 +124,17 @@ def _replica_identity(table: Name, identity: Node, scene: Scene) -> Iterator[Ver
             "subscriber has to find it by all its columns.",
             f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX ...; -- unique, of columns that are NOT NULL",
         ))  # fmt: skip
+    elif identity.identity_type == _NOTHING:
+        yield scene.unless_new(table, warning(
+            "replica-identity-nothing",
+            f"Where {table} is published, every UPDATE and DELETE of it fails.",
+            f"ALTER TABLE {table} REPLICA IDENTITY DEFAULT; -- its primary key",
+        ))  # fmt: skip
 
 
 def _row_security(table: Name, subtype: int, scene: Scene) -> Iterator[Verdict]:
-    has_policy = ("policy", scene.known.key(table)) in scene.known.made_in_revision
+    key = scene.known.key(table)
+    has_policy = ("policy", key) in scene.known.made_in_revision or key in scene.known.policies
     if subtype in (pb.AT_EnableRowSecurity, pb.AT_ForceRowSecurity) and not has_policy:
         yield scene.unless_new(table, Verdict(
             "row-security",
@@ -153,6 +186,31 @@ def lock_table(node: Node, scene: Scene) -> Iterator[Verdict]:
             f"{_LOCK_MODES[node.mode]} on {table} until the transaction ends: writers wait"
             + (", readers, too." if node.mode == max(_LOCK_MODES) else "."),
             f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE; -- keeps other migrations out, nobody else",
+        ))  # fmt: skip
+
+
+@judges("alter_table_move_all_stmt")
+def move_all(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """ALTER TABLE ALL IN TABLESPACE: every table there, one after the other, all locked to the end."""
+    yield Verdict(
+        "table-rewrite",
+        f"Everything in the tablespace {quoted(node.orig_tablespacename)} is written again under ACCESS "
+        "EXCLUSIVE, all of it locked until the last is done.",
+        f"-- pg_repack moves one table after the other to {quoted(node.new_tablespacename)} beside the "
+        "application",
+    )
+
+
+@judges("create_policy_stmt")
+def restrictive_policy(node: Node, scene: Scene) -> Iterator[Verdict]:
+    """CREATE POLICY ... AS RESTRICTIVE takes rows away from whoever saw them."""
+    table = of_relation(node.table)
+    if not node.permissive:
+        yield scene.unless_new(table, warning(
+            "row-security",
+            f"Rows of {table} that the policy {quoted(node.policy_name)} does not let through are gone for "
+            "the running application.",
+            "-- test it as the application's role first: SET ROLE ...; SELECT count(*) ...",
         ))  # fmt: skip
 
 
