@@ -7,10 +7,11 @@ object that it names. What the dumps differ in and no finding names has been mis
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.plain_alembic import Opinion
+from benchmarks.plain_alembic import OneGoOpinion, Opinion
 from lockkeeper.proving.models import Finding, FindingKind, RevisionProof
 
 MOVES = {
@@ -18,6 +19,8 @@ MOVES = {
     FindingKind.DOWNGRADE_FAILED: "down",
     FindingKind.NOT_REPEATABLE: "again",
 }
+IN_ONE_GO = frozenset((FindingKind.BLOCKS_ITSELF, FindingKind.NOT_IN_ONE_GO))
+_LOCK_TIMEOUT = "lock timeout"
 _IDENTIFIER = r"(?:\"(?:[^\"]|\"\")+\"|[^\s.\"(),:]+)"
 _NAME = re.compile(rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*")
 # What Lockkeeper calls the kinds of objects; a name that is one of these words is not told from it.
@@ -31,6 +34,7 @@ _KINDS = frozenset(
 )
 
 
+_OF_A_TABLE = r"(?:_\w+_seq)?"
 _DRAWN = re.compile(r"(?<=_)[0-9a-f]{8,}(?=_)")
 
 
@@ -65,17 +69,20 @@ def named(subject: str) -> frozenset[str]:
 def is_about(subject: str, difference: str) -> bool:
     """Whether a difference between two dumps has every identifier of ``subject`` in it.
 
-    A part of a name that a revision has drawn by lot counts as the same.
+    A part of a name that a revision has drawn by lot counts as the same, and a table's sequences are its own.
     """
     names = {_DRAWN.sub("*", name.strip('"')) for name in named(subject)}
     text = _DRAWN.sub("*", difference)
-    return bool(names) and all(re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) for name in names)
+    own = _OF_A_TABLE if subject.startswith("table ") else ""
+    return bool(names) and all(
+        re.search(rf"(?<![\w$]){re.escape(name)}{own}(?![\w$])", text) for name in names
+    )
 
 
 def compare(
-    proofs: Sequence[RevisionProof], opinions: Mapping[str, Opinion], blocking: Mapping[str, str | None]
+    proofs: Sequence[RevisionProof], opinions: Mapping[str, Opinion], in_one_go: OneGoOpinion
 ) -> Comparison:
-    """Compare; ``blocking`` says of revisions that block themselves what one upgrade in one go failed of."""
+    """Compare; revisions that ``opinions`` lacks were not reached."""
     confirmed, denied, missed = 0, [], []
     for proof in proofs:
         opinion = opinions.get(proof.revision)
@@ -83,22 +90,46 @@ def compare(
             denied += [f"{proof.revision}: not reached: {one.message}" for one in proof.findings]
             continue
         for finding in proof.findings:
-            if _holds(finding, opinion, blocking.get(proof.revision)):
+            if _holds(finding, opinion, in_one_go, proof.revision):
                 confirmed += 1
             else:
                 denied.append(f"{proof.revision}: {finding.kind.value}: {finding.message.splitlines()[0]}")
         missed += [f"{proof.revision}: {text}" for text in _missed(proof, opinion)]
+    missed += _missed_in_one_go(proofs, in_one_go)
     return Comparison(len(opinions), confirmed, tuple(denied), tuple(missed))
 
 
-def _holds(finding: Finding, opinion: Opinion, blocking: str | None) -> bool:
-    if finding.kind is FindingKind.BLOCKS_ITSELF:
-        return blocking is not None and "lock timeout" in blocking
+def _holds(finding: Finding, opinion: Opinion, in_one_go: OneGoOpinion, revision: str) -> bool:
+    if finding.kind in IN_ONE_GO:
+        return _is_same_failure(finding.message, in_one_go.failures.get(revision))
     if finding.kind in MOVES:
         return MOVES[finding.kind] in opinion.failures
-    again = finding.kind is FindingKind.DIFFERENT_AGAIN
-    differences = opinion.second_time if again else opinion.after_downgrade
+    differences = opinion.after_downgrade
+    if finding.kind is FindingKind.DIFFERENT_AGAIN:
+        differences = opinion.second_time
+    elif finding.kind is FindingKind.DIFFERENT_IN_ONE_GO:
+        differences = in_one_go.differences
     return any(is_about(finding.subject, one) for one in differences)
+
+
+def _is_same_failure(message: str, told: str | None) -> bool:
+    """Whether both waited for a lock in vain, or failed of the same; ``told`` begins with a type."""
+    if told is None or _LOCK_TIMEOUT in told:
+        return told is not None and "waits for" in message
+    _type, _, text = told.splitlines()[0].partition(": ")
+    return text in message
+
+
+def _missed_in_one_go(proofs: Sequence[RevisionProof], in_one_go: OneGoOpinion) -> Iterator[str]:
+    if in_one_go.beyond is not None:
+        yield f"fails in one go: {in_one_go.beyond.splitlines()[0]}"
+    findings = [one for proof in proofs for one in proof.findings]
+    found = [one.subject for one in findings if one.kind is FindingKind.DIFFERENT_IN_ONE_GO]
+    masked = Counter(_DRAWN.sub("*", one) for one in in_one_go.differences)
+    for one in sorted(in_one_go.differences):
+        drawn = masked[_DRAWN.sub("*", one)] > 1  # on both sides, but for a part drawn by lot
+        if not drawn and not any(is_about(subject, one) for subject in found):
+            yield f"different in one go: {one}"
 
 
 def _missed(proof: RevisionProof, opinion: Opinion) -> Iterator[str]:

@@ -37,15 +37,15 @@ class History:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-_PSYCOPG2 = "psycopg2-binary"
-_OLD_SETUPTOOLS = "setuptools<80"
+PSYCOPG2 = "psycopg2-binary"
+OLD_SETUPTOOLS = "setuptools<80"
 
 
-def _openstack(package: str, scripts: str, **settings: object) -> History:
+def openstack(package: str, scripts: str, **settings: object) -> History:
     """Return a history whose env.py takes the URL from OpenStack's global configuration."""
     prelude = str(settings.pop("prelude", ""))
     return History(
-        (package, _PSYCOPG2, _OLD_SETUPTOOLS),
+        (package, PSYCOPG2, OLD_SETUPTOOLS),
         scripts,
         prelude=f"""
 from oslo_config import cfg
@@ -58,9 +58,9 @@ cfg.CONF.set_override("connection", URL, group="database")
 
 
 HISTORIES: dict[str, History] = {
-    "optuna": History(("optuna", "sqlalchemy<2.1", _PSYCOPG2), "optuna/storages/_rdb/alembic"),
+    "optuna": History(("optuna", "sqlalchemy<2.1", PSYCOPG2), "optuna/storages/_rdb/alembic"),
     "mlflow": History(
-        ("mlflow-skinny", "sqlalchemy<2.1", "alembic", _PSYCOPG2),
+        ("mlflow-skinny", "sqlalchemy<2.1", "alembic", PSYCOPG2),
         "mlflow/store/db_migrations",
         prelude="""
 from sqlalchemy import create_engine, inspect
@@ -72,19 +72,19 @@ if "alembic_version" not in inspect(engine).get_table_names():
 engine.dispose()""",
     ),
     "airflow": History(
-        ("apache-airflow<3", _PSYCOPG2),
+        ("apache-airflow<3", PSYCOPG2),
         "airflow/migrations",
         url_env="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         environment={"AIRFLOW_HOME": "/tmp/lockkeeper-airflow"},
     ),
     "airflow3": History(
-        ("apache-airflow>=3", _PSYCOPG2, "asyncpg"),
+        ("apache-airflow>=3", PSYCOPG2, "asyncpg"),
         "airflow/migrations",
         url_env="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         driver="psycopg2",
         environment={"AIRFLOW_HOME": "/tmp/lockkeeper-airflow3"},
     ),
-    "phoenix": History(("arize-phoenix", "asyncpg", _PSYCOPG2), "phoenix/db/migrations", driver="asyncpg"),
+    "phoenix": History(("arize-phoenix", "asyncpg", PSYCOPG2), "phoenix/db/migrations", driver="asyncpg"),
     "prefect": History(
         ("prefect>=3,<3.9", "fastapi<0.151"),
         "prefect/server/database/_migrations",
@@ -96,20 +96,20 @@ engine.dispose()""",
         run="anyio.run(anyio.to_thread.run_sync, runpy.run_path, ENV_PY)",
     ),
     "langflow": History(
-        ("langflow-base", _PSYCOPG2, "psycopg[binary]"),
+        ("langflow-base", PSYCOPG2, "psycopg[binary]"),
         "langflow/alembic",
         driver="psycopg",
         environment={"LANGFLOW_CONFIG_DIR": "/tmp/lockkeeper-langflow", "DO_NOT_TRACK": "true"},
     ),
     "argilla": History(
-        ("argilla-server", "asyncpg", _PSYCOPG2),
+        ("argilla-server", "asyncpg", PSYCOPG2),
         "argilla_server/alembic",
         url_env="ARGILLA_DATABASE_URL",
         driver="asyncpg",
         environment={"ARGILLA_HOME_PATH": "/tmp/lockkeeper-argilla"},
     ),
     "superset": History(
-        ("apache-superset", "flask-caching<2.4", _PSYCOPG2),
+        ("apache-superset", "flask-caching<2.4", PSYCOPG2),
         "superset/migrations",
         prelude="""
 from flask import has_app_context
@@ -123,7 +123,7 @@ if not has_app_context():
     create_app().app_context().push()""",
     ),
     "privacyidea": History(
-        ("privacyidea", _PSYCOPG2),
+        ("privacyidea", PSYCOPG2),
         "privacyidea/migrations",
         prelude="""
 from flask import has_app_context
@@ -136,7 +136,7 @@ if not has_app_context():
     from privacyidea.app import create_app
     create_app(config_name="production", config_file=name, silent=True).app_context().push()""",
     ),
-    "ckan": History(("ckan[requirements]", _PSYCOPG2, _OLD_SETUPTOOLS), "ckan/migration"),
+    "ckan": History(("ckan[requirements]", PSYCOPG2, OLD_SETUPTOOLS), "ckan/migration"),
     "aiida": History(
         ("aiida-core",),
         "aiida/storage/psql_dos/migrations",
@@ -149,7 +149,7 @@ config.attributes["connection"].commit()
 config.attributes["connection"].close()""",
     ),
     "dagster": History(
-        ("dagster", _PSYCOPG2),
+        ("dagster", PSYCOPG2),
         "dagster/_core/storage/alembic",
         prelude="""
 from sqlalchemy import create_engine
@@ -159,7 +159,7 @@ config.attributes["connection"].commit()
 config.attributes["connection"].close()""",
     ),
     "rucio": History(
-        ("rucio", _PSYCOPG2),
+        ("rucio", PSYCOPG2),
         "rucio/db/sqla/migrate_repo",
         prelude="""
 import os, tempfile
@@ -169,11 +169,11 @@ if "RUCIO_CONFIG" not in os.environ:
         file.write(f"[database]\\ndefault = {URL}\\n[policy]\\npermission = generic\\nschema = generic\\n")
     os.environ["RUCIO_CONFIG"] = name""",
     ),
-    "jupyterhub": History(("jupyterhub", _PSYCOPG2), "jupyterhub/alembic"),
-    "buildbot": History(("buildbot", _PSYCOPG2), "buildbot/db/migrations"),
-    "zuul": History(("zuul", _PSYCOPG2), "zuul/driver/sql/alembic"),
+    "jupyterhub": History(("jupyterhub", PSYCOPG2), "jupyterhub/alembic"),
+    "buildbot": History(("buildbot", PSYCOPG2), "buildbot/db/migrations"),
+    "zuul": History(("zuul", PSYCOPG2), "zuul/driver/sql/alembic"),
     "mailman": History(
-        ("mailman", _PSYCOPG2),
+        ("mailman", PSYCOPG2),
         "mailman/database/alembic",
         prelude="""
 import os, tempfile
@@ -188,7 +188,7 @@ if not hasattr(mailman_config, "database"):
     initialize_1(name)""",
     ),
     "gnocchi": History(
-        ("gnocchi[postgresql]", _PSYCOPG2, _OLD_SETUPTOOLS),
+        ("gnocchi[postgresql]", PSYCOPG2, OLD_SETUPTOOLS),
         "gnocchi/indexer/alembic",
         prelude="""
 import tempfile
@@ -214,7 +214,7 @@ config.attributes["table_prefix"] = "fief_"
             "FIEF_CLIENT_SECRET": "b",
         },
     ),
-    "keystone": _openstack(
+    "keystone": openstack(
         "keystone",
         "keystone/common/sql/migrations",
         versions=("versions", "versions/*/expand", "versions/*/contract"),
@@ -223,7 +223,7 @@ import keystone.conf
 keystone.conf.configure()
 config.attributes["configure_logger"] = False""",
     ),
-    "neutron": _openstack(
+    "neutron": openstack(
         "neutron",
         "neutron/db/migration/alembic_migrations",
         versions=("versions", "versions/*/expand", "versions/*/contract"),
@@ -231,30 +231,30 @@ config.attributes["configure_logger"] = False""",
 from neutron.conf.db import l3_dvr_db  # noqa: F401
 config.neutron_config = cfg.CONF""",
     ),
-    "barbican": _openstack(
+    "barbican": openstack(
         "barbican",
         "barbican/model/migration/alembic_migrations",
         prelude="config.barbican_sqlalchemy_url = URL",
     ),
-    "glance": _openstack("glance", "glance/db/sqlalchemy/alembic_migrations"),
-    "cinder": _openstack("cinder", "cinder/db/migrations"),
-    "ironic": _openstack("ironic", "ironic/db/sqlalchemy/alembic"),
-    "octavia": _openstack(
+    "glance": openstack("glance", "glance/db/sqlalchemy/alembic_migrations"),
+    "cinder": openstack("cinder", "cinder/db/migrations"),
+    "ironic": openstack("ironic", "ironic/db/sqlalchemy/alembic"),
+    "octavia": openstack(
         "octavia", "octavia/db/migration/alembic_migrations", prelude="config.octavia_config = cfg.CONF"
     ),
-    "magnum": _openstack("magnum", "magnum/db/sqlalchemy/alembic"),
-    "manila": _openstack("manila", "manila/db/migrations/alembic"),
-    "nova": _openstack("nova", "nova/db/main/migrations"),
-    "nova-api": _openstack("nova", "nova/db/api/migrations"),
-    "heat": _openstack("openstack-heat", "heat/db/migrations"),
-    "designate": _openstack("designate", "designate/storage/sqlalchemy/alembic"),
-    "cyborg": _openstack("openstack-cyborg", "cyborg/db/sqlalchemy/alembic"),
-    "mistral": _openstack(
+    "magnum": openstack("magnum", "magnum/db/sqlalchemy/alembic"),
+    "manila": openstack("manila", "manila/db/migrations/alembic"),
+    "nova": openstack("nova", "nova/db/main/migrations"),
+    "nova-api": openstack("nova", "nova/db/api/migrations"),
+    "heat": openstack("openstack-heat", "heat/db/migrations"),
+    "designate": openstack("designate", "designate/storage/sqlalchemy/alembic"),
+    "cyborg": openstack("openstack-cyborg", "cyborg/db/sqlalchemy/alembic"),
+    "mistral": openstack(
         "mistral",
         "mistral/db/sqlalchemy/migration/alembic_migrations",
         prelude="import mistral.config  # noqa: F401\nconfig.mistral_config = cfg.CONF",
     ),
-    "subunit2sql": _openstack(
+    "subunit2sql": openstack(
         "subunit2sql", "subunit2sql/migrations", prelude="config.subunit2sql_config = cfg.CONF"
     ),
 }

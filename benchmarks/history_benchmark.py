@@ -27,18 +27,19 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 
-from benchmarks.confirmation import compare
+from benchmarks.confirmation import IN_ONE_GO, compare
+from benchmarks.held_out_histories import HELD_OUT
 from benchmarks.histories import HISTORIES, History
-from benchmarks.plain_alembic import SecondOpinion
+from benchmarks.plain_alembic import OneGoOpinion, SecondOpinion
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings
 from lockkeeper.errors import LockkeeperError
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.models import Revision
 from lockkeeper.proving import MigrationTestReport, ProofState, run_migration_test
-from lockkeeper.proving.models import FindingKind
 from lockkeeper.proving.reports import check_lines, proof_lines, summary
 
+KNOWN = HISTORIES | HELD_OUT
 PYTHON = "3.11"
 INI = """[alembic]
 script_location = {scripts}
@@ -117,7 +118,7 @@ def settings(name: str, history: History, python: Path, folder: Path) -> Alembic
 
 def prove(name: str, cache: Path, folder: Path, server: URL, confirm: bool) -> dict[str, Any]:
     """Prove one history, and confirm it; returns the facts for the table."""
-    history = HISTORIES[name]
+    history = KNOWN[name]
     python = install(name, history, cache)
     package = re.split(r"[<>=\[]", history.requirements[0])[0]
     version = ask(python, f"from importlib.metadata import version; print(version({package!r}))")
@@ -140,20 +141,19 @@ def confirmed(project: AlembicSettings, server: URL, report: MigrationTestReport
     started = time.monotonic()
     steps = {one.id: one for one in revisions_of(project, server)}
     reached = [steps[proof.revision] for proof in report.proofs if proof.state is not ProofState.UNKNOWN]
-    blocking = {
-        proof.revision: None
-        for proof in report.proofs
-        if any(one.kind is FindingKind.BLOCKS_ITSELF for one in proof.findings)
-    }
+    asked = [
+        proof.revision for proof in report.proofs if any(one.kind in IN_ONE_GO for one in proof.findings)
+    ]
+    all_the_way = all(proof.upgrade_s is not None for proof in report.proofs)
     flawed = {proof.revision for proof in report.proofs if proof.findings}
     with SecondOpinion(project, server, "second_opinion") as plain:
         opinions = {}
         for number, (revision, opinion) in enumerate(plain.opinions(reached, flawed), 1):
             print(f"  plain Alembic: {number} of {len(reached)}", file=sys.stderr, flush=True)
             opinions[revision] = opinion
-        told_of = {revision: plain.in_one_go(revision) for revision in blocking}
+        in_one_go = plain.in_one_go(reached, asked) if all_the_way else OneGoOpinion()
     seconds = time.monotonic() - started
-    return {"plain": asdict(compare(report.proofs, opinions, told_of)), "plain_seconds": seconds}
+    return {"plain": asdict(compare(report.proofs, opinions, in_one_go)), "plain_seconds": seconds}
 
 
 def revisions_of(project: AlembicSettings, server: URL) -> tuple[Revision, ...]:
@@ -201,7 +201,7 @@ def row(facts: dict[str, Any]) -> str:
 def proven(arguments: argparse.Namespace, folder: Path, url: URL) -> list[dict[str, Any]]:
     """Prove the histories that are asked for, and write down each as soon as it is done."""
     results: list[dict[str, Any]] = []
-    for one in arguments.names or HISTORIES:
+    for one in arguments.names or KNOWN:
         results.append(prove(one, arguments.cache, folder, url, arguments.confirm))
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", choices=[[], *HISTORIES], default=[])
+    parser.add_argument("names", nargs="*", choices=[[], *KNOWN], default=[])
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "lockkeeper-histories")
     parser.add_argument("--server-url-env", help="variable with a server's URL; default: a server of our own")
     parser.add_argument("--major", type=int, default=16, help="of our own server")

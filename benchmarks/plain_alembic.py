@@ -61,6 +61,21 @@ class Opinion:
     second_time: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class OneGoOpinion:
+    """What became of upgrades in one process, in one go, from an empty database.
+
+    Attributes:
+        failures: revision that was asked about -> what going up to it failed of, or None.
+        beyond: what going from the last of them to the heads failed of.
+        differences: between a database at the heads and one that got there one revision at a time.
+    """
+
+    failures: dict[str, str | None] = field(default_factory=dict)
+    beyond: str | None = None
+    differences: frozenset[str] = frozenset()
+
+
 def statements(dump: str) -> frozenset[str]:
     """Split what pg_dump has written into parts that do not depend on the order of columns."""
     found: set[str] = set()
@@ -164,21 +179,43 @@ class SecondOpinion:
         for step in steps:
             if self._alembic is None and not self._begin(before):
                 return
-            yield step.id, (opinion := self._opinion(step, step.id in apart))
+            yield step.id, (opinion := self._opinion(step, _target(step, steps), step.id in apart))
             if "up" in opinion.failures:
                 return
             before = step
 
-    def in_one_go(self, revision: str) -> str | None:
-        """Upgrade an empty database to ``revision`` in one process; returns what that failed of."""
+    def in_one_go(self, steps: Sequence[Revision], asked: Sequence[str]) -> OneGoOpinion:
+        """Go up in one process; beyond each revision that is ``asked`` about it begins anew, one by one."""
+        failures: dict[str, str | None] = {}
+        done = 0
+        for revision in asked:
+            failures[revision] = self._gone(steps[:done], revision)
+            done = [step.id for step in steps].index(revision) + 1
+        beyond = self._gone(steps[:done], "heads") if done < len(steps) else None
+        if failures or beyond:
+            return OneGoOpinion(failures, beyond)
+        self._gone((), "heads", forget=False)
+        in_one_go = self._schema()
+        self._forget()
+        self._gone(steps, None, forget=False)
+        one_by_one = self._schema()
+        self._forget()
+        return OneGoOpinion(differences=in_one_go ^ one_by_one)
+
+    def _gone(self, steps: Sequence[Revision], to: str | None, *, forget: bool = True) -> str | None:
+        """Take ``steps`` one by one, then all up to ``to`` in a fresh process; return what that failed of."""
         self._begin(None)
         assert self._alembic is not None
         try:
-            return self._alembic.once("upgrade", revision)
+            for step in steps:
+                self._alembic.run("upgrade", step.id)
+            self._alembic.close()
+            return self._alembic.once("upgrade", to) if to else None
         finally:
-            self._forget()
+            if forget:
+                self._forget()
 
-    def _opinion(self, step: Revision, apart: bool) -> Opinion:
+    def _opinion(self, step: Revision, target: str, apart: bool) -> Opinion:
         assert self._alembic is not None
         self._alembic.apart = apart
         before = self._last or self._state()
@@ -186,7 +223,7 @@ class SecondOpinion:
         if told := self._alembic.run("upgrade", step.id):
             return Opinion({"up": told})
         first = self._state()
-        if told := self._alembic.run("downgrade", _target(step)):
+        if told := self._alembic.run("downgrade", target):
             if self._state() != first:
                 self._forget()
             else:
@@ -205,6 +242,7 @@ class SecondOpinion:
         """Make a fresh database, and bring it to ``revision`` in one go."""
         self._execute(f"CREATE DATABASE {self._name}")
         self._alembic = PlainAlembic(self._settings, self._url)
+        self._alembic.run("current", "")  # some env.py make the first tables by themselves
         return revision is None or self._alembic.run("upgrade", revision.id) is None
 
     def _forget(self) -> None:
@@ -224,12 +262,16 @@ class SecondOpinion:
 
     def _state(self) -> frozenset[str]:
         """Return schema and rows, each row as JSON with its keys in order."""
+        return self._schema() | self._rows()
+
+    def _schema(self) -> frozenset[str]:
         url = self._url
         argv = [self._programs.pg_dump, "--schema-only", "--no-owner", "--exclude-table=*alembic_version"]
         argv += [f"--host={url.host}", f"--port={url.port}", f"--username={url.username}", str(url.database)]
         environment = os.environ | {"PGPASSWORD": url.password or ""}
-        dump = subprocess.run(argv, env=environment, check=True, capture_output=True, text=True).stdout
-        return statements(dump) | self._rows()
+        return statements(
+            subprocess.run(argv, env=environment, check=True, capture_output=True, text=True).stdout
+        )
 
     def _rows(self) -> frozenset[str]:
         found = set()
@@ -240,6 +282,11 @@ class SecondOpinion:
         return frozenset(found)
 
 
-def _target(step: Revision) -> str:
-    """Name what is below a revision, so that branches beside it stay where they are."""
-    return f"{step.id}@{step.down[0] if step.down else 'base'}"
+def _target(step: Revision, steps: Sequence[Revision]) -> str:
+    """Name what is below a revision, so that branches beside it stay where they are.
+
+    Below a merge that is the branch which ends there: from where another one begins, that would go as well.
+    """
+    begun = {down for other in steps if other.id != step.id for down in other.down}
+    down = [one for one in step.down if one not in begun] or [*step.down, "base"]
+    return f"{step.id}@{down[0]}"

@@ -262,7 +262,8 @@ class ProjectProcess:
         Args:
             operation: the name of a ``do_...`` method of ``runner/service.py``.
             deadline: ``time.monotonic()`` at which the child is killed; default READ_TIMEOUT_S from now.
-            listener: told of what happens before the answer (connections, commits, autocommit statements).
+            listener: told of what happens before the answer (connections, commits, autocommit statements,
+                revisions that begin).
             **facts: the operation's arguments.
 
         Raises:
@@ -293,6 +294,8 @@ class ProjectProcess:
             if event["event"] == "connected":
                 self.backends.append(event["backend"])
                 self._self_waits.opened(event["backend"])
+            elif event["event"] == "begins":
+                self._self_waits.begins(event["revision"])
             elif event["event"] in ("done", "error"):
                 self._busy = False
                 writes, cost = event.pop("writes", None), event.pop("cost", {})

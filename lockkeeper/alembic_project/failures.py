@@ -42,6 +42,15 @@ class ChildFailure(LockkeeperError):
         return self.facts.get("sqlstate")
 
 
+def explained(failure: ChildFailure) -> str:
+    """Say what a revision failed of, and which of its sessions waits for which."""
+    if failure.facts.get("irreversible"):
+        text = f"it says that it cannot be reverted ({failure})."
+    else:
+        text = str(failure).strip().rstrip(".") + "."
+    return f"{text} It waits for itself: {failure.self_wait}." if failure.self_wait else text
+
+
 def wrong_database_message(settings: AlembicSettings, where: str) -> str:
     """Say where the project connected to, and how to make it listen."""
     variable = (

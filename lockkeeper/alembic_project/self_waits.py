@@ -36,6 +36,12 @@ class SelfWaits:
         self._label = _label(request)
         self._seen = None
 
+    def begins(self, revision: str) -> None:
+        """Note that the next one of several revisions begins, within the present request."""
+        self._request += 1
+        self._label = f"{_UPGRADE} {revision}"
+        self._seen = None
+
     def opened(self, backend: str) -> None:
         """Note that the present request has opened a session, known as ``pid@start``."""
         self._opened[backend] = self._request, self._label

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import Self
 
-from lockkeeper.alembic_project.conversation import ProjectProcess
-from lockkeeper.alembic_project.failures import ChildFailure, converting_failures
+from lockkeeper.alembic_project.conversation import Facts, ProjectProcess
+from lockkeeper.alembic_project.failures import ChildFailure, converting_failures, explained
 from lockkeeper.alembic_project.outcome import drop_empty_version_table
 from lockkeeper.alembic_project.walk import Listener, Walk
 from lockkeeper.errors import AlembicProjectError, DatabaseError, MigrationError
@@ -122,6 +123,32 @@ class AlembicSession(ProjectProcess):
         after = self._ask("outcome", revision=step.id, heads=list(heads), downgrade=downgrade)["after"]
         walk = Walk(self, on_event, downgrade=downgrade)
         return walk.through([step], list(heads), [after])[0], tuple(after)
+
+    def upgrade_in_one_go(self, destination: str, heads: Sequence[str], *, limit_s: float) -> None:
+        """Apply all up to ``destination`` in one run of env.py, as ``alembic upgrade`` does.
+
+        The version table must hold ``heads``. For scratch databases: nothing is tried again.
+
+        Raises:
+            MigrationError: it failed, or took longer than ``limit_s``; ``revision`` tells which one it was
+                at, and is None before the first.
+        """
+        revision: str | None = None
+
+        def listen(event: Facts) -> None:
+            nonlocal revision
+            if event["event"] == "begins":
+                revision = event["revision"]
+
+        deadline = time.monotonic() + limit_s
+        try:
+            self.request(
+                "in_one_go", destination=destination, heads=list(heads), deadline=deadline, listener=listen
+            )
+        except ChildFailure as failure:
+            at = f"Revision {revision}" if revision else "Alembic's upgrade"
+            text = f"{at} failed: {explained(failure)}\n{failure.facts.get('traceback', '')}"
+            raise MigrationError(text.rstrip(), revision, failure.sqlstate) from failure
 
     def downgrade(
         self, to: Sequence[str], *, on_event: Listener | None = None, drop_version_table: bool = False

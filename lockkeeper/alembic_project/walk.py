@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lockkeeper.alembic_project.conversation import Facts, ProjectProcess, Reply
-from lockkeeper.alembic_project.failures import ChildFailure, wrong_database_message
+from lockkeeper.alembic_project.failures import ChildFailure, explained, wrong_database_message
 from lockkeeper.alembic_project.outcome import Commits
 from lockkeeper.errors import AlembicProjectError, MigrationError
 from lockkeeper.measured import RevisionCost, SelfWait
@@ -174,8 +174,7 @@ class Walk:
         verb = "Reverting revision" if self.downgrade else "Revision"
         name = f"{verb} {step.id} ({step.message})" if step.message else f"{verb} {step.id}"
         tries = f" in {attempt} attempts" if attempt > 1 else ""
-        wait = f" It waits for itself: {failure.self_wait}." if failure.self_wait else ""
-        text = f"{name} failed{tries}: {_reason(failure)}{wait} {_what_remains(partial, applied)}"
+        text = f"{name} failed{tries}: {explained(failure)} {_what_remains(partial, applied)}"
         trace = facts.get("traceback", "")
         return MigrationError(
             f"{text}\n{trace}".rstrip(),
@@ -200,12 +199,6 @@ class Walk:
                     **facts,
                 )
             )
-
-
-def _reason(failure: ChildFailure) -> str:
-    if failure.facts.get("irreversible"):
-        return f"it says that it cannot be reverted ({failure})."
-    return str(failure).strip().rstrip(".") + "."
 
 
 def _what_remains(partial: bool, applied: bool) -> str:

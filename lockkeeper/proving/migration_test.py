@@ -17,13 +17,14 @@ from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings, Policies
 from lockkeeper.costs import CostMeter
 from lockkeeper.errors import ConfigurationError, LockkeeperError
-from lockkeeper.models import Check, Revision, utc_now
+from lockkeeper.models import Check, Revision, SchemaFingerprint, utc_now
 from lockkeeper.postgres.connection import connect, fetch_value
 from lockkeeper.postgres.databases import create_scratch, drop_database
 from lockkeeper.proving.declarations import Declarations, read_declarations
 from lockkeeper.proving.generated_data import GeneratedData
 from lockkeeper.proving.models import MigrationTestReport, ProofState, RevisionProof
 from lockkeeper.proving.observation import Observer
+from lockkeeper.proving.one_go import OneGo
 from lockkeeper.proving.sample_data import Baseline, SampleData
 from lockkeeper.proving.stairway import Announce, Stairway, unchecked
 from lockkeeper.record import new_run_id
@@ -38,6 +39,8 @@ from lockkeeper.verification import (
 
 DEFAULT_MAJOR = 16
 DATABASE = "migration_test"
+LEAST_STEPS = 2
+"""A single revision goes up in one go on the stairway as well."""
 
 
 def run_migration_test(
@@ -115,6 +118,8 @@ class _MigrationTest:
         self._checks: list[Check] = []
         self._steps: tuple[Revision, ...] | None = None
         self._declarations = Declarations()
+        self._begins_at: tuple[str, ...] = ()
+        self._reached: tuple[SchemaFingerprint, frozenset[str]] | None = None
 
     def run(self) -> MigrationTestReport:
         started_at, started = utc_now(), time.monotonic()
@@ -122,6 +127,7 @@ class _MigrationTest:
             version = int(fetch_value(connection, "SHOW server_version_num"))
         while self._on_a_fresh_database():
             pass
+        self._go_in_one()
         data = self._sample_data
         return MigrationTestReport(
             project=str(self._settings.config_file),
@@ -144,6 +150,7 @@ class _MigrationTest:
             session.meter = CostMeter(url, self._run_id, each_by_itself=True)
             steps = self._plan(session)
             stairway = Stairway(session, observer, self._declarations)
+            self._begins_at = stairway.heads
             try:
                 self._rise(stairway, url, steps[: len(self._proofs)])
             except LockkeeperError as error:
@@ -214,14 +221,31 @@ class _MigrationTest:
                 self._checks += check_models(session.model_differences(), self._policies.model_differences)
         except LockkeeperError as error:
             self._checks.append(unknown("models", error))
+        schema = observer.schema()
+        self._reached = schema, observer.version_tables
         timeout = self._policies.rule_timeout_ms
         self._checks += check_rules(url, self._rules, timeout_ms=timeout, run_id=self._run_id)
-        self._checks += [warned("validity", text) for text in sorted(invalid_objects(observer.schema()))]
+        self._checks += [warned("validity", text) for text in sorted(invalid_objects(schema))]
         if self._sample_data is not None and self._sample_data.misfit is not None:
             misfit = f"{self._sample_data.file} fits nowhere: {self._sample_data.misfit}"
             self._checks.append(unknown("sample data", ConfigurationError(misfit)))
         if self._generated is not None:
             self._checks += [warned("generated rows", text) for text in self._generated.missing]
+
+    def _go_in_one(self) -> None:
+        """Also do what a new installation does, where the stairway came to its end and had several steps."""
+        steps = self._steps or ()
+        if self._reached is None or len(steps) < LEAST_STEPS:
+            return
+        schema, version_tables = self._reached
+        one_go = OneGo(
+            self._settings, self._policies, self._run_id, self._declarations, self._scratch,
+            version_tables, self._begins_at, self._destination, self._announce,
+        )  # fmt: skip
+        try:
+            self._proofs = one_go.judge(steps, self._proofs, schema)
+        except LockkeeperError as error:
+            self._checks.append(unknown("in one go", error))
 
     def _session(self, url: URL) -> AlembicSession:
         return AlembicSession(

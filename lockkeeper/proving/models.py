@@ -35,6 +35,8 @@ class FindingKind(str, Enum):
     DATA_CHANGED = "data changed"
     NOT_REPEATABLE = "not repeatable"
     DIFFERENT_AGAIN = "different the second time"
+    NOT_IN_ONE_GO = "fails in one go"
+    DIFFERENT_IN_ONE_GO = "different in one go"
 
 
 class Finding(Fact):

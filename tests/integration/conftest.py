@@ -71,6 +71,12 @@ def make_target(tmp_path: Path) -> Callable[..., Target]:
 
 
 @pytest.fixture
+def only_the_stairway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the one go, which costs a process: test_one_go.py and test_projects.py are about it."""
+    monkeypatch.setattr("lockkeeper.proving.migration_test.LEAST_STEPS", 1000)
+
+
+@pytest.fixture
 def write(tmp_path: Path):
     """Return a function: (up, down) in SQL for each revision, and lines for the ini -> settings."""
 

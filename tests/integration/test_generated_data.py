@@ -20,6 +20,9 @@ SCHEMA = (Path(__file__).parent / "generated_data" / "every_rule.sql").read_text
 CANNOT = {"public.impossible", "public.nowhere", "public.refusing", "public.narcissus"}
 
 
+pytestmark = pytest.mark.usefixtures("only_the_stairway")
+
+
 @pytest.fixture(scope="module")
 def filled(servers, server_folder) -> tuple[URL, Filled]:
     """A database with every kind of table, filled once."""

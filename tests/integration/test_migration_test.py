@@ -29,6 +29,7 @@ from lockkeeper.proving import (
 )
 from lockkeeper.proving.reports import summary
 
+pytestmark = pytest.mark.usefixtures("only_the_stairway")
 CREATE = ("CREATE TABLE t (id int PRIMARY KEY, name text)", "DROP TABLE t")
 ROWS = "INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 20) AS n"
 

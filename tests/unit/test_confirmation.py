@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.confirmation import compare, is_about, named
-from benchmarks.plain_alembic import Opinion, statements
+from benchmarks.plain_alembic import OneGoOpinion, Opinion, _target, statements
+from lockkeeper.models import Revision
 from lockkeeper.proving.models import Finding, FindingKind, ProofState, RevisionProof
 
 DUMP = """--
@@ -87,7 +88,7 @@ def test_a_finding_without_a_difference_is_denied_and_a_difference_without_a_fin
         finding(FindingKind.RESIDUE, "type public.colour"), finding(FindingKind.RESIDUE, "type public.size")
     )
     opinion = Opinion({}, frozenset({"CREATE TYPE public.colour AS ENUM ('a')", "CREATE SEQUENCE public.s"}))
-    found = compare([ours], {"r1": opinion}, {})
+    found = compare([ours], {"r1": opinion}, OneGoOpinion())
     assert found.confirmed == 1
     assert found.denied == ("r1: residue: about type public.size",)
     assert found.missed == ("r1: CREATE SEQUENCE public.s",)
@@ -95,18 +96,57 @@ def test_a_finding_without_a_difference_is_denied_and_a_difference_without_a_fin
 
 def test_a_failure_is_confirmed_by_the_same_move_only() -> None:
     ours = proof(finding(FindingKind.DOWNGRADE_FAILED, "revision r1"))
-    assert compare([ours], {"r1": Opinion({"down": "no"})}, {}).confirmed == 1
-    other = compare([ours], {"r1": Opinion({"again": "no"})}, {})
+    assert compare([ours], {"r1": Opinion({"down": "no"})}, OneGoOpinion()).confirmed == 1
+    other = compare([ours], {"r1": Opinion({"again": "no"})}, OneGoOpinion())
     assert other.confirmed == 0
     assert other.missed == ("r1: not repeatable: no",)
 
 
 def test_what_plain_alembic_did_not_reach_confirms_nothing() -> None:
-    found = compare([proof(finding(FindingKind.RESIDUE, "type public.colour"))], {}, {})
+    found = compare([proof(finding(FindingKind.RESIDUE, "type public.colour"))], {}, OneGoOpinion())
     assert (found.compared, found.confirmed, len(found.denied)) == (0, 0, 1)
 
 
-def test_a_revision_blocks_itself_only_when_one_upgrade_in_one_go_ran_into_the_lock_timeout() -> None:
-    ours = proof(finding(FindingKind.BLOCKS_ITSELF, "revision r1"))
-    for told, confirmed in (("canceling statement due to lock timeout", 1), (None, 0), ("no table", 0)):
-        assert compare([ours], {"r1": Opinion()}, {"r1": told}).confirmed == confirmed
+@pytest.mark.parametrize(
+    ("kind", "said", "told", "confirmed"),
+    [
+        (FindingKind.BLOCKS_ITSELF, "7 waits for 8", "E: canceling statement due to lock timeout", 1),
+        (FindingKind.NOT_IN_ONE_GO, "7 waits for 8", "E: canceling statement due to lock timeout", 1),
+        (FindingKind.NOT_IN_ONE_GO, "failed: (x.Y) no table", "ProgrammingError: (x.Y) no table\nSQL", 1),
+        (
+            FindingKind.NOT_IN_ONE_GO,
+            "failed: (x.Y) no table",
+            "E: canceling statement due to lock timeout",
+            0,
+        ),
+        (FindingKind.NOT_IN_ONE_GO, "failed: (x.Y) no table", "ProgrammingError: (x.Z) no column", 0),
+        (FindingKind.BLOCKS_ITSELF, "7 waits for 8", None, 0),
+    ],
+)
+def test_a_failure_in_one_go_is_confirmed_by_the_same_failure_in_one_go_only(
+    kind: FindingKind, said: str, told: str | None, confirmed: int
+) -> None:
+    ours = proof(Finding(kind=kind, subject="revision r1", message=said))
+    assert compare([ours], {"r1": Opinion()}, OneGoOpinion({"r1": told})).confirmed == confirmed
+
+
+def test_what_only_one_go_shows_and_no_finding_names_has_been_missed() -> None:
+    differences = frozenset({"CREATE INDEX ix ON public.t (a)", "CREATE INDEX iy ON public.t (b)"})
+    drawn = {"TABLE t: CONSTRAINT new_fd70f154_key", "TABLE t: CONSTRAINT new_24295201_key"}
+    ours = proof(finding(FindingKind.DIFFERENT_IN_ONE_GO, "index public.ix (on public.t)"))
+    found = compare([ours], {"r1": Opinion()}, OneGoOpinion(differences=differences | drawn))
+    assert found.confirmed == 1
+    assert found.missed == ("different in one go: CREATE INDEX iy ON public.t (b)",)
+    beyond = compare([proof()], {"r1": Opinion()}, OneGoOpinion(beyond="E: no\nSQL"))
+    assert beyond.missed == ("fails in one go: E: no",)
+
+
+def test_the_way_back_from_a_merge_leaves_both_branches_where_they_are() -> None:
+    root, side = Revision(id="a"), Revision(id="b", down=("a",))
+    merge = Revision(id="c", down=("a", "b"))
+    assert [_target(one, [root, side, merge]) for one in (root, side, merge)] == ["a@base", "b@a", "c@b"]
+
+
+def test_a_table_s_own_sequence_is_named_with_it() -> None:
+    assert is_about("table public.session", "CREATE SEQUENCE public.session_id_seq START WITH 1")
+    assert not is_about("column public.session.id", "CREATE SEQUENCE public.session_id_seq START WITH 1")

@@ -2,7 +2,7 @@
 
 import io
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
@@ -21,6 +21,7 @@ class Service:
     """One project, one database, many requests."""
 
     def __init__(self, opening: Dict[str, Any], channel: Channel) -> None:
+        self._channel = channel
         self._connections = Connections(opening, channel)
         self._cost_sql = opening["locks_sql"], opening["scans_sql"]
         self._connections.install()
@@ -185,22 +186,41 @@ class Service:
 
         ``record`` keeps the text of its statements.
         """
+        cost = Cost(*self._cost_sql, record)
+        command = ["downgrade" if downgrade else "upgrade", revision]
+        return self._write(command, heads, lambda: [self._step(revision, downgrade=downgrade)], cost)
+
+    def do_in_one_go(self, destination: str, heads: List[str]) -> Reply:
+        """Apply all that leads to ``destination`` in one run of env.py, as Alembic's own command does.
+
+        The parent is told of each revision as it begins; nothing is measured.
+        """
+
+        def steps() -> Iterator[Any]:
+            for step in self._script._upgrade_revs(destination, tuple(heads)):  # type: ignore[arg-type]
+                self._channel.send("begins", revision=step.revision.revision)
+                yield step
+
+        return self._write(["upgrade", destination], heads, steps, None)
+
+    def _write(
+        self, command: List[str], heads: List[str], steps: Callable[[], Iterable[Any]], cost: Optional[Cost]
+    ) -> Reply:
         attempt = Attempt()
-        self.last_cost = self._connections.cost = Cost(*self._cost_sql, record)
+        self.last_cost = self._connections.cost = cost
         self._connections.read_only, self._connections.attempt = False, attempt
         started = time.monotonic()
 
-        def steps(found: Any, context: Any) -> List[Any]:
+        def checked(found: Any, context: Any) -> Iterable[Any]:
             if sorted(found) != sorted(heads):
                 raise StaleError(
                     f"The version table holds {', '.join(sorted(found)) or 'nothing'} instead of "
                     f"{', '.join(sorted(heads)) or 'nothing'}: somebody else has migrated this database."
                 )
-            return [self._step(revision, downgrade=downgrade)]
+            return steps()
 
-        command = ["downgrade" if downgrade else "upgrade", revision]
         try:
-            self._project.run_env(command, steps, starting_rev=None, destination_rev=revision)
+            self._project.run_env(command, checked, starting_rev=None, destination_rev=command[1])
         except BaseException:
             self._connections.attempt = None
             raise
