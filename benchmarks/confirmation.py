@@ -20,6 +20,9 @@ MOVES = {
     FindingKind.NOT_REPEATABLE: "again",
 }
 IN_ONE_GO = frozenset((FindingKind.BLOCKS_ITSELF, FindingKind.NOT_IN_ONE_GO))
+LEFT = frozenset(
+    (FindingKind.RESIDUE, FindingKind.NOT_RESTORED, FindingKind.DATA_LOST, FindingKind.DATA_CHANGED)
+)
 _LOCK_TIMEOUT = "lock timeout"
 _IDENTIFIER = r"(?:\"(?:[^\"]|\"\")+\"|[^\s.\"(),:]+)"
 _NAME = re.compile(rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*")

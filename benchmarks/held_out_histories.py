@@ -105,25 +105,11 @@ irrd.conf.get_setting = lambda name, default=None: URL if name == "database_url"
     "ziggurat": History(
         ("ziggurat-foundations", PSYCOPG2, OLD_SETUPTOOLS), "ziggurat_foundations/migrations"
     ),
-    "waiverdb": History(
-        ("waiverdb", "flask-migrate", PSYCOPG2, OLD_SETUPTOOLS),
-        "waiverdb/migrations",
-        prelude="""
-from flask import has_app_context
-if not has_app_context():
-    import flask, flask_migrate
-    from waiverdb.models import db
-    app = flask.Flask("waiverdb")
-    app.config["SQLALCHEMY_DATABASE_URI"] = URL
-    db.init_app(app)
-    flask_migrate.Migrate(app, db)
-    app.app_context().push()""",
-    ),
     "cognee": History(("cognee", PSYCOPG2, "asyncpg", "greenlet"), "cognee/alembic", driver="asyncpg"),
     "invenio": History(
         (
             *("invenio-rdm-records", "invenio-db[postgresql]", "invenio-oauth2server", "invenio-webhooks"),
-            *("invenio-pages", "invenio-banners", PSYCOPG2, OLD_SETUPTOOLS),
+            *("invenio-pages", "invenio-banners", "invenio-search[opensearch2]", PSYCOPG2, OLD_SETUPTOOLS),
         ),
         ".",
         versions=("invenio_*/alembic",),

@@ -194,26 +194,19 @@ class SecondOpinion:
         beyond = self._gone(steps[:done], "heads") if done < len(steps) else None
         if failures or beyond:
             return OneGoOpinion(failures, beyond)
-        self._gone((), "heads", forget=False)
         in_one_go = self._schema()
-        self._forget()
-        self._gone(steps, None, forget=False)
-        one_by_one = self._schema()
-        self._forget()
-        return OneGoOpinion(differences=in_one_go ^ one_by_one)
+        self._gone(steps, None)
+        return OneGoOpinion(differences=in_one_go ^ self._schema())
 
-    def _gone(self, steps: Sequence[Revision], to: str | None, *, forget: bool = True) -> str | None:
+    def _gone(self, steps: Sequence[Revision], to: str | None) -> str | None:
         """Take ``steps`` one by one, then all up to ``to`` in a fresh process; return what that failed of."""
+        self._forget()
         self._begin(None)
         assert self._alembic is not None
-        try:
-            for step in steps:
-                self._alembic.run("upgrade", step.id)
-            self._alembic.close()
-            return self._alembic.once("upgrade", to) if to else None
-        finally:
-            if forget:
-                self._forget()
+        for step in steps:
+            self._alembic.run("upgrade", step.id)
+        self._alembic.close()
+        return self._alembic.once("upgrade", to) if to else None
 
     def _opinion(self, step: Revision, target: str, apart: bool) -> Opinion:
         assert self._alembic is not None

@@ -99,6 +99,8 @@ class OneGo:
                 failures.append(error)
                 ids = [step.id for step in steps]
                 done = ids.index(error.revision) + 1 if error.revision in ids else len(ids)
+        if done < len(steps):
+            failures[-1] = failures[-1].because("(What is above was not tried.)")
         return failures, None
 
     def _differences(

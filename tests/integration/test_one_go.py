@@ -18,7 +18,8 @@ CHILDREN = (
 )
 ROW = ("INSERT INTO p VALUES (1); INSERT INTO c VALUES (1, 1)", "DELETE FROM c; DELETE FROM p")
 ALTER = ("ALTER TABLE c ADD note text", "ALTER TABLE c DROP note")
-"""It fails while the check of the row's key is pending, until the end of the transaction."""
+ALTER_AGAIN = ("ALTER TABLE c ADD late text", "ALTER TABLE c DROP late")
+"""They fail while the check of the row's key is pending, until the end of the transaction."""
 
 
 def found(report: MigrationTestReport) -> list[tuple[str, str]]:
@@ -30,8 +31,7 @@ def test_what_one_transaction_around_all_revisions_forbids_is_found_twice_if_it_
 ) -> None:
     back = ("DELETE FROM c WHERE id = 2", "SELECT 1")
     again = ("INSERT INTO c VALUES (2, 1)", "DELETE FROM c WHERE id = 2")
-    dropped = ("ALTER TABLE c ADD late text", "ALTER TABLE c DROP late")
-    report = run_migration_test(write(PARENTS, CHILDREN, ROW, ALTER, again, dropped, back), server.url())
+    report = run_migration_test(write(PARENTS, CHILDREN, ROW, ALTER, again, ALTER_AGAIN, back), server.url())
     kind = FindingKind.NOT_IN_ONE_GO
     assert [one for one in found(report) if one[1] == kind.value] == [("r4", kind.value), ("r6", kind.value)]
     (failure,) = report.proofs[3].findings
@@ -39,6 +39,15 @@ def test_what_one_transaction_around_all_revisions_forbids_is_found_twice_if_it_
     assert "pending trigger events" in failure.message
     assert "ALTER TABLE c ADD note text" in failure.message
     assert report.proofs[3].state is ProofState.FAILED
+
+
+def test_a_project_of_which_everything_fails_in_one_go_costs_a_few_ways_up_only(
+    write, server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lockkeeper.proving.one_go.MOST_FAILURES", 1)
+    report = run_migration_test(write(PARENTS, CHILDREN, ROW, ALTER, ALTER_AGAIN), server.url())
+    assert found(report) == [("r4", FindingKind.NOT_IN_ONE_GO.value)]
+    assert "What is above was not tried" in report.proofs[3].findings[0].message
 
 
 def test_a_project_that_never_goes_up_in_one_go_says_so_with_a_reason(write, server) -> None:
