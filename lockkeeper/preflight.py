@@ -299,8 +299,9 @@ def _check_scratch_server(target: Target, run_id: str) -> list[Check]:
     with connect(target.scratch_server_url, "preflight", run_id=run_id) as connection:
         query = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
         if not fetch_value(connection, query):
-            problem = f"role {target.scratch_server_url.username} may not create databases"
-            return [failed("scratch server", f"{problem}. ALTER ROLE ... CREATEDB, or give a scratch_url")]
+            role = fetch_value(connection, "SELECT pg_catalog.quote_ident(current_user)")
+            problem = f"role {role} may not create databases"
+            return [failed("scratch server", f"{problem}. ALTER ROLE {role} CREATEDB, or give a scratch_url")]
         scratch = int(fetch_value(connection, "SHOW server_version_num")) // 10000
     with connect(target.url, "preflight", run_id=run_id) as connection:
         source = int(fetch_value(connection, "SHOW server_version_num")) // 10000

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lockkeeper import alembic_project, recovery
 from lockkeeper.backup import load_manifest
+from lockkeeper.backup.capture_traces import without_capture
 from lockkeeper.engine.standby import StandbyEngine
 from lockkeeper.errors import (
     ConnectionLostError,
@@ -204,9 +205,15 @@ class RecoveryEngine(StandbyEngine):
         )
 
     def schema_differences(self, backup: BackupManifest) -> list[str]:
-        """Say where the live schema differs from the backup's, but for Lockkeeper's own; reads only."""
+        """Say where the live schema differs from the backup's, but for Lockkeeper's own; reads only.
+
+        A capture takes the tables that a migration makes into its publication, and notes that there.
+        """
         if backup.schema_fingerprint is None:
             return ["the backup has no schema fingerprint"]
         with connect(self.target.url, "verify", run_id=self.run_id) as connection:
             now = schema_fingerprint(connection)
-        return compare_schemas(without_own(backup.schema_fingerprint), without_own(now))
+        there, here = without_own(backup.schema_fingerprint), without_own(now)
+        if backup.captured:
+            there, here = without_capture(there), without_capture(here)
+        return compare_schemas(there, here)

@@ -18,6 +18,7 @@ from lockkeeper.models import BackupManifest, RevisionTiming
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import data_fingerprint
 from lockkeeper.postgres.layout import read_layout
+from lockkeeper.postgres.own_objects import without_own_tables
 
 Counters = tuple[int, int, int]
 
@@ -85,7 +86,7 @@ class Judged(NamedTuple):
 def judge_tables(
     url: URL, backup: BackupManifest, applied: Sequence[RevisionTiming], complete: bool, *, run_id: str
 ) -> Judged:
-    """Compare every table's content with the backup's; reads all of it, under ACCESS SHARE.
+    """Compare every table's content with the backup's, but for Lockkeeper's; reads all, under ACCESS SHARE.
 
     Args:
         url: the database that may have been changed.
@@ -94,8 +95,8 @@ def judge_tables(
         complete: nothing else of the migration can have been committed.
         run_id: names the connections.
     """
-    before = backup.data_fingerprint.tables if backup.data_fingerprint else {}
-    now = data_fingerprint(url, run_id=run_id, columns=False).tables
+    before = without_own_tables(backup.data_fingerprint).tables if backup.data_fingerprint else {}
+    now = without_own_tables(data_fingerprint(url, run_id=run_id, columns=False)).tables
     with connect(url, "verify", run_id=run_id) as connection:
         counters, layout = read_counters(connection), read_layout(connection)
     same_epoch = backup.counters_epoch is not None and counters.epoch == backup.counters_epoch

@@ -134,6 +134,20 @@ def test_a_later_revision_that_fails_takes_the_earlier_ones_back(shop) -> None:
     assert_as_before(shop)
 
 
+def test_the_downgrade_is_enough_for_tables_that_were_captured_and_for_a_ledger_of_ours(shop) -> None:
+    shop.with_policies(capture="auto")
+    ledger = 'op.execute("CREATE SCHEMA lockkeeper; CREATE TABLE lockkeeper.ledger AS SELECT 1 AS entry")'
+    create = f'op.execute("CREATE TABLE extra (id int PRIMARY KEY)")\n{ledger}'
+    shop.add_revision("r1", create, 'op.execute("DROP TABLE extra")')
+    shop.add_revision("r2", "raise RuntimeError('bad luck')")
+    report = shop.migrate()
+    assert rungs(report) == [("downgrade", True)], report.recovery
+    with connect(shop.url, "tests") as connection:
+        assert fetch_value(connection, "SELECT entry FROM lockkeeper.ledger") == 1
+        execute(connection, "DROP SCHEMA lockkeeper CASCADE")
+    assert_as_before(shop)
+
+
 def test_an_emptied_table_is_noticed_and_a_human_decides(shop) -> None:
     """PostgreSQL does not count what TRUNCATE removes, so nobody can prove that no write went with it."""
     shop.add_revision("r1", 'op.execute("TRUNCATE orders")')
