@@ -43,6 +43,19 @@ class LockHold(Fact):
         return f"{self.mode} on {self.table} for {self.held_s:.3g} s{size}"
 
 
+class RowHold(Fact):
+    """Rows of a table that one transaction has updated or deleted: who writes them waits for its end."""
+
+    table: str
+    rows: int
+    held_s: float = Field(description="From the beginning of the transaction, so rather too long.")
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        written = f"{self.rows:,} rows of {self.table} updated or deleted"
+        return f"{written} in one transaction of {self.held_s:.3g} s"
+
+
 class RevisionCost(Fact):
     """What a revision cost the others on the server, measured while it ran. See docs/rehearsal.md."""
 
@@ -50,6 +63,9 @@ class RevisionCost(Fact):
     rewritten: dict[str, int] = Field(default_factory=dict, description="Table -> bytes afterwards.")
     scanned: dict[str, int] = Field(
         default_factory=dict, description="Table -> rows read by sequential scans in transactions."
+    )
+    written: tuple[RowHold, ...] = Field(
+        default=(), description="In transactions, of tables that were there before: the most of each."
     )
     indexes_built: tuple[str, ...] = Field(default=(), description="On tables that were there before.")
     wal_bytes: int | None = Field(default=None, description="Of the whole server meanwhile.")

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockkeeper.config import Policies
-from lockkeeper.measured import Danger, LockHold, RevisionCost, RevisionEstimate, Risk, RiskFinding
+from lockkeeper.measured import (
+    Danger,
+    LockHold,
+    RevisionCost,
+    RevisionEstimate,
+    Risk,
+    RiskFinding,
+    RowHold,
+)
 from lockkeeper.models import RevisionTiming
 
 if TYPE_CHECKING:
@@ -39,6 +47,8 @@ WEAKER_LOCK_WOULD_DO = frozenset(
 every reader there is, a report or a pg_dump of an hour, and whoever comes later waits behind it. Nobody uses
 the copy of a rehearsal, so that it was held for a millisecond there refutes nothing. A lock to which there is
 no weaker one (ADD COLUMN) is no finding of the lint, and tables that are new or tiny are spared by it."""
+MANY_ROWS = 10_000
+"""Rows of one table, in one transaction, of which an application is likely to want to write one meanwhile."""
 HEADROOM = 3
 """What grows with the table must take no more than this part of the budget on the copy to be refuted: nobody
 else uses the copy, its pages are warm, and production has more rows tomorrow (one SET NOT NULL of a million
@@ -127,6 +137,21 @@ def _blocking(one: RevisionEstimate, policies: Policies) -> Iterator[RiskFinding
             held_s=hold.held_s,
             counts=over,
         )
+    for rows in rows_over(one.cost, policies):
+        yield RiskFinding(
+            kind=Danger.BLOCKS,
+            revision=one.revision,
+            subject=f"rows of {rows.table}",
+            message=f"{rows}: who writes one of them waits, over the budget of {policies.max_block_ms} ms",
+            held_s=rows.held_s,
+        )
+
+
+def rows_over(cost: RevisionCost, policies: Policies) -> list[RowHold]:
+    """Return which many rows stayed locked for longer than the budget: no lock on a table shows them."""
+    if policies.blocking != "writes":
+        return []
+    return [one for one in cost.written if one.rows > MANY_ROWS and one.held_s * 1000 > policies.max_block_ms]
 
 
 def counted(cost: RevisionCost, blocking: str) -> list[LockHold]:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.costs.texts import lock_by_text, name_parts, waits_for_others
 from lockkeeper.errors import DatabaseError
-from lockkeeper.measured import LockHold, RevisionCost
+from lockkeeper.measured import LockHold, RevisionCost, RowHold
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_one, named_query
 
 PACKAGE = "lockkeeper.costs"
@@ -121,6 +121,7 @@ class CostMeter:
             locks=tuple(self._holds(before, facts)),
             rewritten=sizes,
             scanned=dict(facts["scans"]),
+            written=tuple(self._rows_held(facts["written"])),
             indexes_built=tuple(sorted(_indexes_built(before.relations, after))),
             wal_bytes=_difference(before.position.wal_bytes, position.wal_bytes),
             growth_bytes=_difference(before.position.size_bytes, position.size_bytes),
@@ -154,6 +155,16 @@ class CostMeter:
             if told and found and not any(oid == found for oid, _ in spans):
                 add(found, told[1], statement["duration_s"], "not: its text says so")
         return [self._hold(before, key, *found) for key, found in held.items()]
+
+    def _rows_held(self, written: Sequence[Mapping[str, Any]]) -> Iterator[RowHold]:
+        """Yield the transaction with the most rows of each table that there was before the first revision."""
+        known = {relation.name for relation in (self._original or {}).values()}
+        most: dict[str, Mapping[str, Any]] = {}
+        for one in sorted(written, key=lambda each: int(each["rows"])):
+            most[one["table"]] = one
+        for table, one in most.items():
+            if table in known:
+                yield RowHold(table=table, rows=one["rows"], held_s=round(one["held_s"], 4))
 
     def _hold(self, before: Measurement, key: Key, held_s: float, seen: str, table: str) -> LockHold:
         oid, mode = key

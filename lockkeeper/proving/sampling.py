@@ -41,16 +41,23 @@ class Sample:
         One that has neither rewritten nor read through any table, nor built an index, costs the same. An
         index grows a little faster than its table; the tables' caches and disks are not looked at.
         """
-        if cost is None or not (cost.rewritten or cost.scanned or cost.indexes_built):
+        if cost is None or not (cost.rewritten or cost.scanned or cost.indexes_built or cost.written):
             return cost, duration_s
-        factor = self.factor({*cost.rewritten, *cost.scanned, *(hold.table for hold in cost.locks)})
+        tables = [*(hold.table for hold in cost.locks), *(rows.table for rows in cost.written)]
+        factor = self.factor({*cost.rewritten, *cost.scanned, *tables})
         locks = tuple(
             hold.model_copy(
                 update={"held_s": hold.held_s * factor, "rows": self.before.get(hold.table, hold.rows)}
             )
             for hold in cost.locks
         )
-        return cost.model_copy(update={"locks": locks}), duration_s * factor
+        written = tuple(
+            one.model_copy(
+                update={"held_s": one.held_s * factor, "rows": round(one.rows * self.factor({one.table}))}
+            )
+            for one in cost.written
+        )
+        return cost.model_copy(update={"locks": locks, "written": written}), duration_s * factor
 
 
 def sample_rows(url: URL, rows: int, run_id: str | None = None) -> Sample:

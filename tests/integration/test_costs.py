@@ -83,6 +83,13 @@ REVISIONS = {
             op.execute(f"UPDATE big SET amount = amount + 1 WHERE id = {number}")
         op.execute("LOCK TABLE small IN SHARE MODE")
         """,
+    "all rows": sql("UPDATE big SET amount = amount + 1 WHERE note LIKE 'note%'", "SELECT pg_sleep(0.2)"),
+    "batches": """
+        for low in range(0, 20000, 4000):
+            with op.get_context().autocommit_block():
+                op.execute("SELECT 1")
+            op.execute(f"UPDATE big SET amount = amount + 1 WHERE id > {low} AND id <= {low} + 4000")
+        """,
     "isolation": """
         with op.get_context().autocommit_block():
             op.execute("SELECT 1")
@@ -220,3 +227,12 @@ def test_a_transaction_may_still_choose_its_isolation(measured) -> None:
 
 def test_after_many_rows_a_lock_is_not_missed(measured) -> None:
     assert held(measured[0]["many rows"]) == {("public.small", "SHARE")}
+
+
+def test_rows_that_stay_locked_are_counted_by_transaction(measured) -> None:
+    (whole,) = measured[0]["all rows"].written
+    assert (whole.table, whole.rows) == ("public.big", ROWS)
+    assert whole.held_s >= 0.2, "until the commit"
+    (batch,) = measured[0]["batches"].written
+    assert (batch.table, batch.rows) == ("public.big", 4000)
+    assert measured[0]["an index"].written == ()

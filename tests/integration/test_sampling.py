@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockkeeper.errors import DatabaseError
-from lockkeeper.measured import LockHold, RevisionCost
+from lockkeeper.measured import LockHold, RevisionCost, RowHold
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 from lockkeeper.postgres.fingerprint import (
     compare_data,
@@ -117,6 +117,10 @@ def test_what_went_over_rows_is_scaled_and_what_did_not_is_not() -> None:
     cost, duration_s = sample.scaled(built, 0.05)
     assert cost is not None
     assert (cost.locks[0].held_s, cost.locks[0].rows, duration_s) == (2.0, 1_000_000, 5.0)
+    written = RevisionCost(written=(RowHold(table="public.t", rows=10_000, held_s=0.02),))
+    cost, _ = sample.scaled(written, 0.05)
+    assert cost is not None
+    assert cost.written == (RowHold(table="public.t", rows=1_000_000, held_s=2.0),)
     catalogue_only = RevisionCost(locks=(hold,))
     assert sample.scaled(catalogue_only, 0.05) == (catalogue_only, 0.05)
     assert sample.scaled(None, 0.05) == (None, 0.05)

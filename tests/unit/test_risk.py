@@ -12,7 +12,15 @@ from lockkeeper.costs.texts import lock_by_text, name_parts
 from lockkeeper.errors import ConfigurationError, RefusedError
 from lockkeeper.journal import write_report
 from lockkeeper.lint import LintFinding, LintReport, Severity
-from lockkeeper.measured import Danger, LockHold, RevisionCost, RevisionEstimate, Risk, RiskFinding
+from lockkeeper.measured import (
+    Danger,
+    LockHold,
+    RevisionCost,
+    RevisionEstimate,
+    Risk,
+    RiskFinding,
+    RowHold,
+)
 from lockkeeper.models import (
     Answered,
     Approval,
@@ -96,6 +104,29 @@ def test_of_two_locks_of_one_statement_the_stronger_is_told() -> None:
 def test_nobody_waits_to_write_a_materialized_view_but_its_readers_do() -> None:
     assert verdict(hold("EXCLUSIVE", materialized=True)).findings == ()
     assert verdict(hold(materialized=True)).counting
+
+
+@pytest.mark.parametrize(
+    ("rows", "held_s", "blocking", "counts"),
+    [
+        (2_000_000, 9.0, "writes", True),
+        (2_000_000, 0.4, "writes", False),
+        (10_000, 9.0, "writes", False),
+        (2_000_000, 9.0, "reads", False),
+    ],
+    ids=["many for long", "many for a moment", "few for long", "readers pass by"],
+)
+def test_many_rows_locked_for_longer_than_the_budget_count(rows, held_s, blocking, counts) -> None:
+    cost = RevisionCost(written=(RowHold(table="public.users", rows=rows, held_s=held_s),))
+    one = RevisionEstimate(revision="r1", duration_s=10, cost=cost)
+    policies = POLICIES.model_copy(update={"blocking": blocking})
+    found = judge([one], policies, Linted()).counting
+    assert bool(found) is counts
+    if found:
+        assert found[0].message == (
+            "2,000,000 rows of public.users updated or deleted in one transaction of 9 s: who writes one of "
+            "them waits, over the budget of 500 ms"
+        )
 
 
 def test_what_was_not_measured_counts() -> None:

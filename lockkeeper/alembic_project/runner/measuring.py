@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .statements import is_harmless, is_plain_dml
 
-TRANSACTION = "lockkeeper_transaction"
+TRANSACTION, COUNTED = "lockkeeper_transaction", "lockkeeper_counted"
 READ_INTERVAL_S = 0.05
 """After INSERT, UPDATE, DELETE and SELECT the locks are read this often at most: there may be many."""
 RECORDED_STATEMENTS, RECORDED_CHARACTERS = 2000, 200_000
@@ -26,6 +26,7 @@ class Transaction:
     """The strong locks that one session's transaction is known to hold."""
 
     def __init__(self) -> None:
+        self.began = time.monotonic()
         self.unread_since: Optional[float] = None
         self.read_at = 0.0
         self.held: Dict[Tuple[str, str], Tuple[Optional[str], float]] = {}
@@ -42,6 +43,7 @@ class Cost:
         self._characters = 0
         self.locks: List[Dict[str, Any]] = []
         self.scans: Dict[str, int] = {}
+        self.written: List[Dict[str, Any]] = []
         self.statements: List[Dict[str, Any]] = []
         self.outside: List[Dict[str, Any]] = []
 
@@ -50,7 +52,13 @@ class Cost:
         """Everything, for the parent."""
         complete = len(self.statements) < RECORDED_STATEMENTS and self._characters < RECORDED_CHARACTERS
         recorded = self.statements if self._record and complete else None
-        return {"locks": self.locks, "scans": self.scans, "outside": self.outside, "statements": recorded}
+        return {
+            "locks": self.locks,
+            "scans": self.scans,
+            "written": self.written,
+            "outside": self.outside,
+            "statements": recorded,
+        }
 
     def begins(self, info: Dict[str, Any], statement: str, in_transaction: bool) -> None:
         """Note the beginning of a statement."""
@@ -83,8 +91,19 @@ class Cost:
         transaction = info.get(TRANSACTION)
         if transaction is not None:
             self._read(raw, transaction)
-            for table, rows in _all(raw, self._scans_sql):
-                self.scans[table] = self.scans.get(table, 0) + int(rows)
+            counted: Dict[str, int] = {}
+            for table, read, written in _all(raw, self._scans_sql):
+                self.scans[table] = self.scans.get(table, 0) + int(read)
+                counted[table] = int(written)
+            self._note_rows(counted, info.get(COUNTED, {}), time.monotonic() - transaction.began)
+            info[COUNTED] = counted
+
+    def _note_rows(self, counted: Dict[str, int], before: Dict[str, int], held_s: float) -> None:
+        """Note the rows that the transaction has locked; the count may still hold those of an earlier one."""
+        for table, rows in counted.items():
+            own = rows - before.get(table, 0) if rows >= before.get(table, 0) else rows
+            if own > 0:
+                self.written.append({"table": table, "rows": own, "held_s": held_s})
 
     def let_go(self, info: Dict[str, Any]) -> None:
         """Note that the transaction has ended; harmless when there is none."""
