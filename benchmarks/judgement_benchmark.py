@@ -5,7 +5,8 @@ rewrites a table is seen to; then the lint's findings and the measured locks are
 does it. Whatever counts there, or fails, is "dangerous".
 
     python -m benchmarks.judgement_benchmark            # all of benchmarks/judged_statements.py
-    python -m benchmarks.judgement_benchmark --set 2  # judged_later; 3: judged_last, 4: judged_afresh
+    python -m benchmarks.judgement_benchmark --set 2  # judged_later; 3: judged_last, 4: judged_afresh,
+                                                      # 5: judged_unsafe_ddl
     python -m benchmarks.judgement_benchmark --only "drop index" truncate
 """
 
@@ -23,6 +24,7 @@ from benchmarks.judged_afresh import JUDGED_AFRESH
 from benchmarks.judged_last import JUDGED_LAST
 from benchmarks.judged_later import JUDGED_LATER
 from benchmarks.judged_statements import JUDGED, SCHEMA, Judged
+from benchmarks.judged_unsafe_ddl import JUDGED_UNSAFE_DDL
 from lockkeeper.alembic_project import AlembicSession
 from lockkeeper.config import AlembicSettings, Policies
 from lockkeeper.costs import CostMeter
@@ -35,7 +37,7 @@ from lockkeeper.proving.linting import lint_rehearsed
 from lockkeeper.risk import judge
 
 BAR = 0.95
-SETS = (JUDGED, JUDGED_LATER, JUDGED_LAST, JUDGED_AFRESH)
+SETS = (JUDGED, JUDGED_LATER, JUDGED_LAST, JUDGED_AFRESH, JUDGED_UNSAFE_DDL)
 COPY = "CREATE DATABASE {} TEMPLATE original STRATEGY file_copy"
 ENV = """from alembic import context
 from sqlalchemy import create_engine, pool
