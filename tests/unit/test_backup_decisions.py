@@ -13,14 +13,16 @@ import pytest
 from lockkeeper.backup.archive import (
     RestoreOptions,
     listed_subscriptions,
+    others_and_last,
     pg_restore_cmd,
+    sort_memory_mb,
     wanted_entries,
 )
 from lockkeeper.backup.dump import pg_dump_cmd, pg_dumpall_roles_cmd
 from lockkeeper.backup.manifest import ALLOWED_TRANSITIONS, dump_key, id_time, new_backup_id, transition
 from lockkeeper.backup.retention import expirable
 from lockkeeper.errors import BackupError
-from lockkeeper.models import BackupManifest, BackupState
+from lockkeeper.models import BackupManifest, BackupState, DataFingerprint, TableFingerprint
 from lockkeeper.postgres.clients import ClientPrograms, fits
 from lockkeeper.postgres.databases import Note, quarantine_name
 from lockkeeper.postgres.properties import split_list
@@ -69,22 +71,49 @@ def test_roles_are_dumped_without_passwords():
 
 
 def test_pg_restore_makes_indexes_in_parallel_from_the_head_of_an_archive():
-    argv = pg_restore_cmd(PROGRAMS, "post-data", "shop", RestoreOptions(4, True, True), "/proc/self/fd/9")
+    argv = pg_restore_cmd(
+        PROGRAMS, "post-data", "shop", RestoreOptions(4, True, True), "/proc/self/fd/9", "rest"
+    )
     assert argv == [
         "/opt/pg/bin/pg_restore", "--format=custom", "--section=post-data", "--exit-on-error",
-        "--no-password", "--no-subscriptions", "--dbname=dbname='shop'", "--jobs=4", "/proc/self/fd/9",
+        "--no-password", "--no-subscriptions", "--use-list=rest", "--dbname=dbname='shop'", "--jobs=4",
+        "/proc/self/fd/9",
     ]  # fmt: skip
 
 
 def test_pg_restore_makes_tables_one_by_one_and_leaves_unknown_tablespaces_out():
     argv = pg_restore_cmd(PROGRAMS, "pre-data", "a='b\\", RestoreOptions(4, False, False), "head", "entries")
-    assert argv[-4:] == [r"--dbname=dbname='a=\'b\\'", "--no-tablespaces", "--use-list=entries", "head"]
+    assert argv[-4:] == ["--use-list=entries", r"--dbname=dbname='a=\'b\\'", "--no-tablespaces", "head"]
 
 
 def test_an_ordinary_role_does_not_comment_on_extensions():
     listing = "5; 3079 1 EXTENSION - citext \n6; 0 0 COMMENT - EXTENSION citext \n"
-    assert "COMMENT" not in wanted_entries(listing, superuser=False)
-    assert "COMMENT" in wanted_entries(listing, superuser=True)
+    first, second = listing.splitlines()
+    assert wanted_entries(listing, superuser=False) == [first]
+    assert wanted_entries(listing, superuser=True) == [first, second]
+
+
+def test_foreign_keys_and_event_triggers_come_last_with_their_comments():
+    others = [
+        "3340; 2606 16411 CONSTRAINT public orders orders_pkey shop",
+        "3341; 1259 16420 INDEX public orders FK CONSTRAINT shop",
+        "3342; 0 0 COMMENT public INDEX orders_at_idx shop",
+        ";",
+    ]
+    last = [
+        "3345; 2606 16413 FK CONSTRAINT public orders orders_user_id_fkey shop",
+        "3346; 0 0 COMMENT my schema CONSTRAINT orders_user_id_fkey ON orders shop",
+        "3200; 3466 16500 EVENT TRIGGER - log_ddl shop",
+        "3347; 0 0 COMMENT - EVENT TRIGGER log_ddl shop",
+    ]
+    assert others_and_last([*others, *last]) == (others, last)
+
+
+@pytest.mark.parametrize(("rows", "memory_mb"), [(0, 8), (2_272_724, 10), (10_000_000, 45), (10**9, 128)])
+def test_an_index_is_sorted_in_about_ten_runs(rows: int, memory_mb: int):
+    table = TableFingerprint(table="public.t", rows=rows, digest="")
+    content = DataFingerprint(tables={"public.t": table})
+    assert sort_memory_mb(manifest(BackupState.UPLOADED, data_fingerprint=content)) == memory_mb
 
 
 def test_subscriptions_of_an_archive_are_found():
