@@ -58,9 +58,8 @@ Rows = Sequence[Sequence[str]]
 
 def plain(text: str) -> str:
     """Return ``text`` without secrets, and without characters that steer a terminal or turn text around."""
-    return _CONTROL.sub(
-        "\ufffd", redact(text).replace("\r\n", "\n").expandtabs(4)
-    )  # rich cuts lines with tabs
+    one_kind_of_space = redact(text).replace("\r\n", "\n").expandtabs(4)  # rich cuts lines with tabs
+    return _CONTROL.sub("\ufffd", one_kind_of_space)
 
 
 def headline(report: RunReport) -> str:

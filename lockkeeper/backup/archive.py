@@ -34,15 +34,15 @@ from lockkeeper.storage import Storage
 RESTORE_OPTIONS = "-c synchronous_commit=off -c max_parallel_maintenance_workers=0"
 """Settings of the restoring sessions: a copy is worth nothing before its end, so no commit must be durable;
 several indexes are built at once, and workers within each would only cost more CPU (a third, measured)."""
-FOREIGN_KEY_OPTIONS = "-c maintenance_work_mem=1MB"
-"""A foreign key is checked by a hash join within this memory: in parts that fit into a core's cache it
-takes half of the time that it takes in one part, whose every probe waits for main memory (measured with up
-to 20 million rows)."""
-SORT_ENTRY_BYTES = 48
-SORT_RUNS = 10
-SORT_MEMORY_MB = (8, 128)
+ENTRY_BYTES = 48
+"""Of a row that is sorted or hashed by a short key: the server's own 24 bytes, and as many for the key."""
+MOST_MEMORY_MB = 128
+SORT_RUNS, LEAST_SORT_MEMORY_MB = 10, 8
 """How an index's sort is split: a run that fits into the cache, and few enough of them to be merged cheaply,
-took 0.6 of the time of one sort of everything in memory; an entry is a SortTuple and a short index tuple."""
+took 0.6 of the time of one sort of everything in memory."""
+HASH_PARTS, LEAST_HASH_MEMORY_MB = 256, 1
+"""How a foreign key's check, a hash join, is split: a part that fits into a core's cache took half of the
+time of one whose every probe waits for main memory; more parts would need too many files at once."""
 SUPERUSER_OPTIONS = "-c deadlock_timeout=10ms"
 """For who may set it: an autovacuum that is in an ALTER TABLE's way is ended when this has passed, and
 autovacuum takes a liking to every table that has just been filled."""
@@ -96,12 +96,12 @@ def pg_restore_cmd(
     return [*argv, archive]
 
 
-def sort_memory_mb(manifest: BackupManifest) -> int:
-    """Return the memory for each index that is built: a tenth of what the largest table's would need."""
+def memory_option(manifest: BackupManifest, parts: int, least_mb: int) -> str:
+    """Return the setting with which what the largest table's rows need is done in about ``parts`` parts."""
     tables = manifest.data_fingerprint.tables.values() if manifest.data_fingerprint else ()
     rows = max((table.rows for table in tables), default=0)
-    least, most = SORT_MEMORY_MB
-    return min(max(rows * SORT_ENTRY_BYTES // SORT_RUNS // 2**20, least), most)
+    memory_mb = min(max(rows * ENTRY_BYTES // parts // 2**20, least_mb), MOST_MEMORY_MB)
+    return f"-c maintenance_work_mem={memory_mb}MB"
 
 
 def pg_restore_list_cmd(programs: ClientPrograms, archive: str) -> list[str]:
@@ -203,7 +203,7 @@ def restore_archive(
         StorageError: storage failed.
     """
     environment = client_environment(url, "restore", run_id)
-    own = f"{RESTORE_OPTIONS} -c maintenance_work_mem={sort_memory_mb(manifest)}MB"
+    own = f"{RESTORE_OPTIONS} {memory_option(manifest, SORT_RUNS, LEAST_SORT_MEMORY_MB)}"
     if options.superuser:
         own = f"{own} {SUPERUSER_OPTIONS}"
     settings = f"{environment.get('PGOPTIONS', '')} {own}".strip()
@@ -239,7 +239,8 @@ def _restore(chunks: Iterator[bytes], manifest: BackupManifest, destination: _De
         others, last = others_and_last(entries)
         _restore_section("post-data", archive, others, destination)
         if last:
-            _restore_section("post-data", archive, last, destination.with_settings(FOREIGN_KEY_OPTIONS))
+            memory = memory_option(manifest, HASH_PARTS, LEAST_HASH_MEMORY_MB)
+            _restore_section("post-data", archive, last, destination.with_settings(memory))
     return listing
 
 
@@ -299,8 +300,8 @@ def _restore_section(
     destination: _Destination,
 ) -> None:
     programs, url, options, _, _ = destination
-    with tempfile.NamedTemporaryFile("w", prefix="lockkeeper-") as use_list:
-        use_list.writelines(f"{entry}\n" for entry in entries)
+    with tempfile.NamedTemporaryFile(prefix="lockkeeper-") as use_list:
+        use_list.writelines(f"{entry}\n".encode() for entry in entries)
         use_list.flush()
         argv = pg_restore_cmd(programs, section, str(url.database), options, archive.path, use_list.name)
         _run(argv, archive, destination)

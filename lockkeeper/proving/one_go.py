@@ -170,7 +170,7 @@ def _still(found: Sequence[str], one_by_one: SchemaFingerprint, in_one_go: Schem
 
 def _difference(text: str, proofs: Sequence[RevisionProof]) -> tuple[str, Finding]:
     """Put a difference down to the last revision that changed the object, else to the last one."""
-    subject = subject_of(text).removesuffix(" is missing")
+    subject = subject_of(text)
     about = [proof for proof in proofs if any(subject in change for change in proof.changes)]
     message = f"upgraded in one go, the schema is another one: {text}"
     finding = Finding(kind=FindingKind.DIFFERENT_IN_ONE_GO, subject=subject, message=message)

@@ -39,8 +39,10 @@ SMALL_FILE_BYTES = 16 * 2**20
 RICH_SCHEMA = (Path(__file__).parent / "fingerprint_data" / "rich_schema.sql").read_text()
 EXTRAS = """
 SELECT lo_from_bytea(0, decode(md5(n::text), 'hex')) FROM generate_series(1, 20) AS n;
-CREATE FUNCTION shop.on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; END $$;
+CREATE FUNCTION shop.on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN IF tg_tag IN ('ALTER TABLE', 'COMMENT') THEN RAISE EXCEPTION 'no % by hand', tg_tag; END IF; END $$;
 CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION shop.on_ddl();
+COMMENT ON EVENT TRIGGER watch IS 'fires for no restore: it comes last';
 CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p
     WITH (connect = false, slot_name = NONE);
 """

@@ -13,9 +13,9 @@ import pytest
 from lockkeeper.backup.archive import (
     RestoreOptions,
     listed_subscriptions,
+    memory_option,
     others_and_last,
     pg_restore_cmd,
-    sort_memory_mb,
     wanted_entries,
 )
 from lockkeeper.backup.dump import pg_dump_cmd, pg_dumpall_roles_cmd
@@ -109,11 +109,16 @@ def test_foreign_keys_and_event_triggers_come_last_with_their_comments():
     assert others_and_last([*others, *last]) == (others, last)
 
 
-@pytest.mark.parametrize(("rows", "memory_mb"), [(0, 8), (2_272_724, 10), (10_000_000, 45), (10**9, 128)])
-def test_an_index_is_sorted_in_about_ten_runs(rows: int, memory_mb: int):
+@pytest.mark.parametrize(
+    ("rows", "sort_mb", "hash_mb"),
+    [(0, 8, 1), (2_272_724, 10, 1), (10_000_000, 45, 1), (100_000_000, 128, 17), (10**10, 128, 128)],
+)
+def test_memory_is_split_into_parts_that_fit_the_cache(rows: int, sort_mb: int, hash_mb: int):
     table = TableFingerprint(table="public.t", rows=rows, digest="")
     content = DataFingerprint(tables={"public.t": table})
-    assert sort_memory_mb(manifest(BackupState.UPLOADED, data_fingerprint=content)) == memory_mb
+    backup = manifest(BackupState.UPLOADED, data_fingerprint=content)
+    assert memory_option(backup, 10, 8) == f"-c maintenance_work_mem={sort_mb}MB"
+    assert memory_option(backup, 256, 1) == f"-c maintenance_work_mem={hash_mb}MB"
 
 
 def test_subscriptions_of_an_archive_are_found():
