@@ -36,6 +36,8 @@ from lockkeeper.config import AlembicSettings
 from lockkeeper.errors import LockkeeperError
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.models import Revision
+from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.databases import create_scratch, drop_database
 from lockkeeper.proving import MigrationTestReport, ProofState, run_migration_test
 from lockkeeper.proving.reports import check_lines, proof_lines, summary
 
@@ -160,10 +162,16 @@ def confirmed(project: AlembicSettings, server: URL, report: MigrationTestReport
 
 
 def revisions_of(project: AlembicSettings, server: URL) -> tuple[Revision, ...]:
-    """Read the project's revisions; where env.py prepares what they import, it is run first."""
-    with AlembicSession(project, server) as session:
-        session.current()
-        return session.history()
+    """Read the project's revisions, after env.py has made what they import, and tables that it looks at."""
+    with connect(server, "second-opinion") as connection:
+        name = create_scratch(connection, "revisions", "read", run_id=None, reason="a benchmark")
+    try:
+        with AlembicSession(project, server.set(database=name), role="migrate") as session:
+            session.prepare()
+            return session.history()
+    finally:
+        with connect(server, "second-opinion") as connection:
+            drop_database(connection, name)
 
 
 def told(report: MigrationTestReport) -> dict[str, Any]:

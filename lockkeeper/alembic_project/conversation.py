@@ -45,6 +45,7 @@ READ_TIMEOUT_S = 120.0
 """Limit for everything that only reads: loading the project, plans, differences."""
 
 _WITHOUT_DATABASE = frozenset({"outcome", "history"})
+"""Operations that only read the project's revisions."""
 
 Facts = dict[str, Any]
 Listener = Callable[[Facts], None]
@@ -119,6 +120,7 @@ class ProjectProcess:
         self._buffer = b""
         self._busy = False
         self._once_per_process = False
+        self._env_first = False
         self._identifying: tuple[contextlib.ExitStack, Connection] | None = None
         register_secret(url.password)
         for secret in settings.environment.values():
@@ -270,21 +272,30 @@ class ProjectProcess:
             ChildFailure: the operation failed; the sessions of a child that died or was killed are ended.
         """
         deadline = deadline or time.monotonic() + READ_TIMEOUT_S
-        message = {"op": operation, **facts}
-        self._self_waits.begin(message)
-        if operation not in _WITHOUT_DATABASE:
-            message["identity"] = self._identity()
         if self._once_per_process:
             self._start()
         try:
-            return self._exchange(message, deadline, listener)
+            return self._exchange(self._message(operation, facts), deadline, listener)
         except ChildFailure as failure:
-            if not failure.facts.get("try_fresh"):
+            if failure.facts.get("try_fresh"):
+                # Some env.py cannot run twice in one process (they define tables on imported metadata, say).
+                self._once_per_process = True
+            elif failure.facts.get("without_env") and not self._env_first:
+                # Some revisions import what only env.py prepares (models of an application, say).
+                self._env_first = True
+            else:
                 raise
-        # Some env.py cannot run twice in one process (they define tables on imported metadata, say).
-        self._once_per_process = True
         self._start()
-        return self._exchange(message, deadline, listener)
+        return self._exchange(self._message(operation, facts), deadline, listener)
+
+    def _message(self, operation: str, facts: Facts) -> Facts:
+        message = {"op": operation, **facts}
+        self._self_waits.begin(message)
+        if operation not in _WITHOUT_DATABASE or self._env_first:
+            message["identity"] = self._identity()
+        if operation in _WITHOUT_DATABASE or facts.get("current") is not None:
+            message["env_first"] = self._env_first  # the others run it themselves
+        return message
 
     def _exchange(self, message: Facts, deadline: float, listener: Listener | None) -> Reply:
         self._busy = True

@@ -137,6 +137,8 @@ class OneGo:
             connect(url, "prove") as connection,
         ):
             heads = self.begins_at
+            if steps:
+                session.prepare()
             for step in steps:
                 _, heads = session.take(step, heads)
             if steps:

@@ -61,9 +61,12 @@ class Service:
         """Do what ``request`` asks for."""
         operation = request.pop("op")
         self._runs, self._was_fresh = 0, not self._project.env_runs
+        env_first = request.pop("env_first", False) and self._was_fresh
         self._connections.expected = request.pop("identity", None) or self._connections.expected
         self._connections.foreign = None
         try:
+            if env_first:
+                self._read(["current"], lambda context: None)
             return getattr(self, "do_" + operation)(**request)  # type: ignore[no-any-return]
         finally:
             self._connections.forget_pooled()
@@ -72,6 +75,11 @@ class Service:
     def may_not_bear_repetition(self) -> bool:
         """Whether env.py failed before it reached the migrations, in a process where it had run before."""
         return not self._was_fresh and not self._runs
+
+    @property
+    def without_env(self) -> bool:
+        """Whether env.py has not run in this process."""
+        return not self._project.env_runs
 
     @property
     def foreign(self) -> Optional[str]:
@@ -278,6 +286,7 @@ def _failure(error: BaseException, service: Optional[Service]) -> Reply:
     facts = describe(error)
     said_it_all = isinstance(error, (RunnerError, CommandError))
     facts["try_fresh"] = bool(service and service.may_not_bear_repetition and not said_it_all)
+    facts["without_env"] = bool(service and service.without_env)
     facts["last_statements"] = service.last_statements if service else {}
     foreign = service.foreign if service else None
     if foreign and facts["sqlstate"] == "25006" and not isinstance(error, WrongDatabaseError):
