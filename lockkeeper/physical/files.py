@@ -100,8 +100,11 @@ def _extract(instance: Instance, storage: Storage, progress: ProgressCallback) -
     ) as tar:
         if tar.stdin is None:
             raise ProgramError(argv, None, "no stdin pipe")
+        chunks = archive_chunks(storage, instance.manifest, progress)
         with contextlib.suppress(BrokenPipeError):  # tar's own message says why
-            for chunk in archive_chunks(storage, instance.manifest, progress):
+            for chunk in chunks:
                 tar.stdin.write(chunk)
             tar.stdin.close()
+        for _ in chunks:  # that the files are corrupt is the better explanation, if they are
+            pass
         tar.check()

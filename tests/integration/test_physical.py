@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import zstandard
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
@@ -140,6 +141,17 @@ def test_a_changed_byte_in_the_stored_files_makes_the_backup_failed(backed_up: T
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(BackupCorruptError):
+        verify_physical_backup(backed_up, manifest.id, run_id="tests")
+    assert only_backup(backed_up).state is BackupState.FAILED
+
+
+@pytest.mark.parametrize("front", [b"no header of tar" * 640, b""], ids=["tar fails", "tar sees the end"])
+def test_stored_files_that_end_tar_early_are_compared_to_their_end(backed_up: Target, front: bytes) -> None:
+    manifest = only_backup(backed_up)
+    assert isinstance(backed_up.storage, LocalStorageSettings)
+    path = backed_up.storage.path / str(manifest.dump_key)
+    path.write_bytes(zstandard.compress(front + bytes(64 * 2**20)).ljust(manifest.size_bytes, b"\0"))
+    with pytest.raises(BackupCorruptError, match="sha256"):
         verify_physical_backup(backed_up, manifest.id, run_id="tests")
     assert only_backup(backed_up).state is BackupState.FAILED
 
