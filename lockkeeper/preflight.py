@@ -28,12 +28,13 @@ from lockkeeper.models import BackupKind, Check, MigrationPlan
 from lockkeeper.physical import check_readiness
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
-from lockkeeper.postgres.databases import free_disk_bytes, list_leftovers
+from lockkeeper.postgres.databases import list_leftovers
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.postgres.locks import lock_holder
-from lockkeeper.recovery.provision import provision_of
+from lockkeeper.recovery.provision import Provision, provision_of
 from lockkeeper.rename import ColumnChange, Stage
 from lockkeeper.rename.engine import ColumnRename
+from lockkeeper.room import check_room
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
     check_invalid_objects,
@@ -47,6 +48,7 @@ from lockkeeper.verification import (
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 MAINTENANCE_TIMEOUT_MS = 30_000
+SHOWN = 5
 _FACT_NAMES = (
     "version_num", "is_standby", "read_only", "owns_database", "may_end_sessions", "role", "database",
     "size_bytes", "prepared",
@@ -87,7 +89,7 @@ def run_preflight(
         return None, [*checks, unknown("connection", error)]
     checks += _guarded("maintenance database", lambda: _check_maintenance(target, run_id, lock_is_ours))
     checks += _guarded("scratch server", lambda: _check_scratch_server(target, run_id))
-    checks += _guarded("capture", lambda: list(provision_of(target, run_id).checks))
+    checks += _guarded("capture", lambda: _check_provision(target, run_id))
     checks += _guarded("storage", lambda: _check_storage(target, run_id))
     checks += _guarded("physical backup", lambda: check_readiness(target, run_id))
     plan: MigrationPlan | None = None
@@ -164,9 +166,8 @@ def _check_database(connection: Connection, target: Target) -> list[Check]:
         *_check_server(facts),
         *_check_privileges(connection, facts),
         *_check_clients(target, facts),
-        *_check_disk(connection, target, facts),
         *_check_transactions(connection, target, facts),
-        *_check_replication(connection, target),
+        *_check_replication(connection, target, facts),
         *_check_validity(connection),
         _check_objective(target, facts),
     ]
@@ -202,7 +203,7 @@ def _check_privileges(connection: Connection, facts: Facts) -> list[Check]:
         checks.append(warned("privileges", f"{problem}. GRANT pg_signal_backend TO {facts['role']}"))
     unreadable = [table for (table,) in fetch_all(connection, named_query("unreadable_tables"), {})]
     if unreadable:
-        shown = ", ".join(unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
+        shown = ", ".join(unreadable[:SHOWN]) + (", ..." if len(unreadable) > SHOWN else "")
         checks.append(failed("privileges", f"{len(unreadable)} relations cannot be read: {shown}"))
     return checks or [passed("privileges", "the role owns the database and can read all of it")]
 
@@ -213,23 +214,6 @@ def _check_clients(target: Target, facts: Facts) -> list[Check]:
     except LockkeeperError as error:
         return [failed("client programs", str(error))]
     return [passed("client programs", f"pg_dump and pg_restore {programs.version}")]
-
-
-def _check_disk(connection: Connection, target: Target, facts: Facts) -> list[Check]:
-    """Compare with the target's own server; that of another scratch server is seen when it is full."""
-    if target.scratch_url is not None:
-        return []
-    free, needed = free_disk_bytes(connection, target.maintenance_url), facts["size_bytes"]
-    if free is None:
-        return [
-            passed("disk", f"not visible from here; the proof takes {needed / 2**20:.0f} MiB on the server")
-        ]
-    sizes = f"{free / 2**20:.0f} MiB are free on the server, the proof takes {needed / 2**20:.0f} MiB"
-    return (
-        [failed("disk", f"{sizes}. Free some, or name a scratch server")]
-        if free < needed
-        else [passed("disk", sizes)]
-    )
 
 
 def _check_transactions(connection: Connection, target: Target, facts: Facts) -> list[Check]:
@@ -243,6 +227,11 @@ def _check_transactions(connection: Connection, target: Target, facts: Facts) ->
         )
         for pid, application, user, state, age in rows
     ]
+    if hidden := fetch_all(connection, named_query("hidden_transactions")):
+        who = ", ".join(f"{pid} ({application}, user {user})" for pid, application, user in hidden[:SHOWN])
+        more = f" and {len(hidden) - SHOWN} more" if len(hidden) > SHOWN else ""
+        problem = f"how long sessions {who}{more} have been in their transactions is hidden from this role"
+        checks.append(warned("transactions", f"{problem}. {_may_see_all(facts)}"))
     if facts["prepared"]:
         problem = f"{facts['prepared']} prepared transactions hold locks and forbid a swap"
         checks.append(
@@ -251,12 +240,19 @@ def _check_transactions(connection: Connection, target: Target, facts: Facts) ->
     return checks or [passed("transactions", f"none is older than {limit:.0f} s, none is prepared")]
 
 
-def _check_replication(connection: Connection, target: Target) -> list[Check]:
+def _may_see_all(facts: Facts) -> str:
+    return f"GRANT pg_read_all_stats TO {facts['role']}"
+
+
+def _check_replication(connection: Connection, target: Target, facts: Facts) -> list[Check]:
     limit = target.policies.max_replication_lag_bytes
     checks = []
-    for name, lag in fetch_all(connection, named_query("replication_lag")):
-        if lag is None:
-            checks.append(warned("replication", f"the lag of {name} is not visible to this role"))
+    for name, lag, hidden in fetch_all(connection, named_query("replication_lag")):
+        if hidden:
+            problem = f"how far {name} is behind is hidden from this role"
+            checks.append(warned("replication", f"{problem}. {_may_see_all(facts)}"))
+        elif lag is None:
+            checks.append(warned("replication", f"{name} has not told yet how far it is"))
         elif lag > limit:
             checks.append(failed("replication", f"{name} is {lag} bytes behind; the limit is {limit}"))
         else:
@@ -309,6 +305,13 @@ def _check_scratch_server(target: Target, run_id: str) -> list[Check]:
         problem = f"it is PostgreSQL {scratch}, the target is {source}: give one of the same major"
         return [failed("scratch server", problem)]
     return [passed("scratch server", f"PostgreSQL {scratch}, may create databases")]
+
+
+def _check_provision(target: Target, run_id: str) -> list[Check]:
+    """What is captured, and what room that and the rest of the run take."""
+    provided = provision_of(target, run_id)
+    captures = provided.provision is Provision.CAPTURE
+    return [*provided.checks, *_guarded("disk", lambda: check_room(target, run_id, captures=captures))]
 
 
 def _check_storage(target: Target, run_id: str) -> list[Check]:

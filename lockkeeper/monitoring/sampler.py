@@ -34,6 +34,7 @@ from lockkeeper.monitoring.readings import (
 )
 from lockkeeper.monitoring.repeated_reads import RepeatedReads
 from lockkeeper.postgres.connection import Connection, connect, execute
+from lockkeeper.postgres.databases import data_folder
 
 PACKAGE = "lockkeeper.monitoring"
 STATEMENT_TIMEOUT_MS = 2000
@@ -225,11 +226,11 @@ class Sampler:
 
     def _disk(self, vitals: Vitals) -> Vitals:
         """Measure the disk of the data directory, when the server is on this machine."""
-        rows = self._rows("data_directory")
-        if not rows or not _is_local(self.connection):
+        folder = data_folder(self.connection)
+        if folder is None:
             return vitals
         with contextlib.suppress(OSError):
-            disk = os.statvfs(rows[0][0])
+            disk = os.statvfs(folder)
             return replace(vitals, disk_free_share=disk.f_bavail / max(1, disk.f_blocks))
         return vitals
 
@@ -237,11 +238,6 @@ class Sampler:
 def _could_not_see(vitals: Vitals, group: str, what: str, remedy: str) -> Vitals:
     why = f"{what} cannot be seen by this role. Run: {remedy}"
     return replace(vitals, unseen={**vitals.unseen, group: why})
-
-
-def _is_local(connection: Connection) -> bool:
-    host = connection.get_dsn_parameters().get("host", "")
-    return host.startswith("/") or host in ("", "127.0.0.1", "::1", "localhost")
 
 
 def _session(*row: Any) -> Session:

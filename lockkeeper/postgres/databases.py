@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Collection
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from psycopg2 import sql
@@ -43,7 +44,7 @@ _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _PROVIDERS_SINCE = 150000
 _STRATEGY_SINCE = 150000
 _OBJECT_IN_USE = "55006"
-_LOCAL_HOSTS = frozenset({None, "localhost", "127.0.0.1", "::1"})
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Note(Fact):
@@ -282,13 +283,35 @@ def _kind_by_name(name: str) -> str | None:
     return SCRATCH if _SCRATCH_NAME.search(name) else None
 
 
-def free_disk_bytes(connection: Connection, url: URL) -> int | None:
-    """Return what is free on the disk of the server's data folder; None where it cannot be seen.
+def data_folder(connection: Connection) -> Path | None:
+    """Return the server's data folder, a path of this machine; None where it cannot be told.
 
-    It cannot on another machine, nor by a role that may not know the folder (pg_read_all_settings).
+    It cannot on another machine (see ``is_here``), nor by a role that may not know the folder (not a member
+    of pg_read_all_settings).
     """
-    if url.host not in _LOCAL_HOSTS:
-        return None
-    with contextlib.suppress(DatabaseError, OSError):
-        return shutil.disk_usage(str(fetch_value(connection, "SHOW data_directory"))).free
+    rows = fetch_all(connection, named_query("data_directory")) if is_here(connection) else []
+    return Path(rows[0][0]) if rows else None
+
+
+def is_here(connection: Connection) -> bool:
+    """Whether the server is on this machine.
+
+    A local address is not enough: behind a tunnel, or in a container, paths mean something else. So where
+    processes can be looked at, that of our session must be one of ours.
+    """
+    host = connection.info.host
+    if not host.startswith(("/", "@")) and host not in _LOCAL_HOSTS:
+        return False
+    if not Path("/proc/self/comm").exists():
+        return True
+    with contextlib.suppress(OSError):
+        return "postgres" in Path(f"/proc/{connection.info.backend_pid}/comm").read_text(encoding="utf-8")
+    return False
+
+
+def free_disk_bytes(connection: Connection) -> int | None:
+    """Return what is free on the disk of the server's data folder; None where it cannot be seen."""
+    folder = data_folder(connection)
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free if folder else None
     return None

@@ -50,12 +50,16 @@ class MigrationLock:
 
 
 def lock_holder(connection: Connection, database: str) -> str | None:
-    """Say who holds the lock of ``database``, or None. ``connection`` is to the maintenance database."""
+    """Say who holds the lock of ``database``, or None. ``connection`` is to the maintenance database.
+
+    Since when, PostgreSQL tells only of the caller's own sessions, or to a member of pg_read_all_stats.
+    """
     rows = fetch_all(connection, named_query("lock_holder"), {"lock_class": LOCK_CLASS, "database": database})
     if not rows:
         return None
     pid, name, user, since = rows[0]
-    return f"session {pid} of {user}, {name or 'without a name'}, since {since:%Y-%m-%d %H:%M:%S %Z}"
+    session = f"session {pid} of {user or 'an unknown user'}, {name or 'without a name'}"
+    return session if since is None else f"{session}, since {since:%Y-%m-%d %H:%M:%S %Z}"
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ def _check_server(target: Target, manifest: BackupManifest, run_id: str) -> None
     """Refuse early what would fail late: prepared transactions, and a disk that is known to be too small."""
     with connect(target.maintenance_url, "restore", run_id=run_id) as connection:
         refuse_prepared_transactions(connection, target.database)
-        free, needed = free_disk_bytes(connection, target.url), manifest.database_bytes or 0
+        free, needed = free_disk_bytes(connection), manifest.database_bytes or 0
         if free is not None and free < needed:
             raise PreflightError(
                 [

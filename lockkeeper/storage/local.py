@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from lockkeeper.errors import StorageError
 from lockkeeper.storage.protocol import CHUNK_BYTES, StoredObject
 
 PARTIAL_SUFFIX = ".partial"
+
+
+class Disk(NamedTuple):
+    """The disk that a folder is on, and what is free there."""
+
+    device: int
+    free_bytes: int
+
+
+def disk_of(folder: Path) -> Disk:
+    """Return the disk of a folder, which need not be there yet; raises OSError where it cannot be seen."""
+    absolute = folder.absolute()
+    there = next(one for one in (absolute, *absolute.parents) if one.exists())
+    return Disk(there.stat().st_dev, shutil.disk_usage(there).free)
 
 
 class LocalStorage:

@@ -15,7 +15,6 @@ from lockkeeper.engine import Engine
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
-from lockkeeper.postgres.locks import migration_lock
 from tests.acceptance.aftermath import assert_as_before, leftovers
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
@@ -277,12 +276,15 @@ def wait_for_file(path) -> None:
 
 
 def test_a_second_migration_at_the_same_time_is_refused(shop) -> None:
-    shop.add_revision("r1", ADD_STATUS)
-    with migration_lock(shop.target.maintenance_url, shop.target.database, "the-first"):
-        report = shop.migrate()
-    assert report.outcome is Outcome.REFUSED
-    assert "the-first" in report.error
-    assert_as_before(shop)
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    reports = []
+    first = shop.migrate(engine_type=engine_with(shop, lambda shop: reports.append(shop.migrate())))
+    [second] = reports
+    assert second.outcome is Outcome.REFUSED
+    assert f"lockkeeper:lock:{first.run_id}" in second.error
+    assert second.backup_id is None
+    assert first.outcome is Outcome.SUCCEEDED, first.error
+    assert leftovers(shop) == []
 
 
 def test_a_schema_changed_by_somebody_else_since_the_backup_is_refused(shop) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -171,3 +174,26 @@ def test_a_captured_migration_is_taken_back_by_the_copy_that_was_kept_warm(make_
     runs = task_runs(api, state)
     assert (runs["stand-by"], runs["warm-swap"]) == ("Completed", "Completed")
     assert "warm swap" in report_of(api, state)
+
+
+def test_while_a_flow_migrates_the_command_line_is_refused(shop, tmp_path, api) -> None:
+    answer = tmp_path / "answer.json"
+    command = [
+        str(Path(sys.executable).with_name("lockkeeper")), "migrate", "--json", "--set", "capture=off",
+        "--database-url-env", "DATABASE_URL", "--alembic", str(shop.folder / "alembic.ini"),
+        "--storage", str(tmp_path / "another-storage"),
+    ]  # fmt: skip
+    # The revision itself starts the second migration, so that the first is certainly still at work.
+    shop.add_revision(
+        "r1",
+        f"import subprocess\nwith open({str(answer)!r}, 'w') as file:\n"
+        f"    subprocess.run({command!r}, stdout=file)\n{ADD_STATUS}",
+        DROP_STATUS,
+    )
+    state = play(shop.name)
+    assert state.is_completed(), state.message
+    assert shop.columns() == ["balance", "email", "id", "status"]
+    refused = json.loads(answer.read_text())
+    assert (refused["outcome"], refused["exit_code"]) == ("refused", 2)
+    assert "lockkeeper:lock:" in refused["error"]
+    assert leftovers(shop) == []

@@ -15,7 +15,8 @@ from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
-from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.postgres.connection import connect, execute, libpq_environment
+from lockkeeper.process import run_program
 from lockkeeper.recovery.capture import find_captures
 from lockkeeper.recovery.capture.files import HOME_VARIABLE
 from lockkeeper.recovery.replay import open_replay
@@ -124,6 +125,25 @@ def watched_server(server_folder: Path) -> Iterator[EmbeddedPostgres]:
     with temporary_postgres(server_folder / "planted", settings=PLANTED_SETTINGS) as server:
         set_system(server.url(), "archive_command", "true")
         yield server
+
+
+@pytest.fixture(scope="module")
+def replica(watched_server: EmbeddedPostgres, server_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A real stand-by of that server."""
+    data_dir = server_folder / "planted-replica"
+    data_dir.mkdir(mode=0o700)
+    if watched_server.user:
+        shutil.chown(data_dir, watched_server.user)
+    argv = [
+        str(watched_server.bin_dir / "pg_basebackup"), "--pgdata", str(data_dir), "--write-recovery-conf",
+        "--checkpoint", "fast", "--wal-method", "stream",
+    ]  # fmt: skip
+    environment = {**libpq_environment(watched_server.url()), "PATH": "/usr/bin:/bin"}
+    run_program(argv, env=environment, user=watched_server.user, cwd=Path("/"), timeout_s=120)
+    standby = EmbeddedPostgres(data_dir, password=watched_server.password, settings=PLANTED_SETTINGS)
+    standby.start()
+    yield standby
+    standby.destroy()
 
 
 @pytest.fixture

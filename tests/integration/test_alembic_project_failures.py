@@ -112,6 +112,24 @@ def test_a_lock_that_never_comes_ends_the_migration_after_the_bound(
     assert not caught.value.left_partial
 
 
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001", "57014"])
+def test_what_is_no_lock_timeout_is_not_tried_again(database: URL, write, sqlstate: str) -> None:
+    run(database, "CREATE SEQUENCE attempts; CREATE TABLE accounts (id int)")
+    # What a sequence has counted no rollback takes back.
+    failing = f"DO $$BEGIN PERFORM nextval('attempts'); RAISE 'x' USING ERRCODE = '{sqlstate}'; END$$"
+    settings = write(("ALTER TABLE accounts ADD COLUMN half int; " + failing, ""))
+    with (
+        AlembicSession(settings, database, role="migrate", run_id="r1", policies=QUICK) as session,
+        pytest.raises(MigrationError) as caught,
+    ):
+        session.upgrade(session.plan("head"))
+    assert (caught.value.sqlstate, caught.value.left_partial) == (sqlstate, False)
+    assert rows(database, "SELECT last_value FROM attempts") == [1]
+    assert rows(
+        database, "SELECT attname FROM pg_attribute WHERE attrelid = 'accounts'::regclass AND attnum > 0"
+    ) == ["id"]
+
+
 def test_a_lock_timeout_inside_an_autocommit_block_is_tried_again_only_when_nothing_remains(
     project: MakeProject, database: URL
 ) -> None:

@@ -11,7 +11,8 @@ from psycopg2 import sql
 
 from lockkeeper.errors import ConnectionLostError, LockHeldError
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
-from lockkeeper.postgres.locks import end_leftover_sessions, lock_holder, migration_lock
+from lockkeeper.postgres.locks import LOCK_CLASS, end_leftover_sessions, lock_holder, migration_lock
+from tests.integration.plain_roles import plain_owner
 
 
 def test_the_second_run_is_refused_and_told_who_holds_the_lock(server) -> None:
@@ -25,6 +26,17 @@ def test_the_second_run_is_refused_and_told_who_holds_the_lock(server) -> None:
             assert "run-1" in (lock_holder(connection, "shop") or "")
     with migration_lock(server.url(), "shop", "run-4"), connect(server.url(), "t") as connection:
         assert "run-4" in (lock_holder(connection, "shop") or "")
+
+
+def test_a_holder_of_another_role_is_named_to_a_role_that_may_not_see_since_when(database) -> None:
+    with plain_owner(database) as first, plain_owner(database) as second, connect(first, "lock") as holder:
+        assert fetch_value(holder, "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (LOCK_CLASS, "shop"))
+        with pytest.raises(LockHeldError, match=rf"of {first.username}, lockkeeper:lock\)"):  # noqa: SIM117
+            with migration_lock(second, "shop", "run-2"):
+                pass
+        with pytest.raises(LockHeldError, match=f"of {first.username}, lockkeeper:lock, since 20"):  # noqa: SIM117
+            with migration_lock(database, "shop", "run-3"):
+                pass
 
 
 def test_the_lock_dies_with_a_killed_holder(server) -> None:

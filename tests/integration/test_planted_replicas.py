@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from lockkeeper.backfill.throttle import pause_asked_query
-from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.monitoring import AlertState, DatabaseMonitor, watching
 from lockkeeper.monitoring.sampler import sampling
-from lockkeeper.postgres.connection import libpq_environment
-from lockkeeper.process import run_program
-from tests.integration.planting import BIG, FILL, PATIENCE_MS, PLANTED_SETTINGS, Looker, run, wait_for
+from tests.integration.planting import BIG, FILL, PATIENCE_MS, Looker, run, wait_for
 
 MIB = 2**20
-
-
-@pytest.fixture
-def replica(watched_server: EmbeddedPostgres, server_folder: Path) -> Iterator[EmbeddedPostgres]:
-    """A real stand-by of that server."""
-    data_dir = server_folder / "planted-replica"
-    data_dir.mkdir(mode=0o700)
-    if watched_server.user:
-        shutil.chown(data_dir, watched_server.user)
-    argv = [
-        str(watched_server.bin_dir / "pg_basebackup"), "--pgdata", str(data_dir), "--write-recovery-conf",
-        "--checkpoint", "fast", "--wal-method", "stream",
-    ]  # fmt: skip
-    environment = {**libpq_environment(watched_server.url()), "PATH": "/usr/bin:/bin"}
-    run_program(argv, env=environment, user=watched_server.user, cwd=Path("/"), timeout_s=120)
-    standby = EmbeddedPostgres(data_dir, password=watched_server.password, settings=PLANTED_SETTINGS)
-    standby.start()
-    yield standby
-    standby.destroy()
 
 
 def test_the_lag_of_a_real_replica_is_told_and_its_catching_up_ends_it(watched_database, replica) -> None:

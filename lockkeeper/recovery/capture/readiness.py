@@ -8,8 +8,10 @@ from lockkeeper.config import Target
 from lockkeeper.errors import LockkeeperError
 from lockkeeper.models import Check
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
-from lockkeeper.recovery.capture.models import Marks, OutsideTable, Readiness
+from lockkeeper.recovery.capture.files import HOME_VARIABLE, captures_home
+from lockkeeper.recovery.capture.models import CaptureLimits, Marks, OutsideTable, Readiness
 from lockkeeper.recovery.capture.tables import PACKAGE, Choice, choose_tables, read_tables
+from lockkeeper.storage.local import disk_of
 from lockkeeper.verification import failed, passed, unknown, warned
 
 TIMEOUT_MS = 15_000
@@ -39,6 +41,7 @@ def capture_readiness(target: Target, run_id: str | None = None) -> Readiness:
         return Readiness(False, (unknown("capture", error),), (), "message")
     checks = (
         *judge_server(facts, target.policies.max_transaction_age_s),
+        *_spool_check(),
         *judge_tables(choice, facts),
         _mark_check(marks, facts),
     )
@@ -88,6 +91,19 @@ def judge_server(facts: Facts, max_transaction_age_s: float) -> list[Check]:
             )
         )
     return checks or [passed("capture", "the server and the role can capture changes")]
+
+
+def _spool_check() -> list[Check]:
+    """A capture ends itself when its disk is nearly full: then it had better not begin."""
+    home, must_stay = captures_home(), CaptureLimits().free_disk_bytes
+    try:
+        free = disk_of(home).free_bytes
+    except OSError as error:
+        return [failed("capture", f"the disk of {home} cannot be seen: {error.strerror}")]
+    if free >= must_stay:
+        return []
+    sizes = f"{free / 2**20:.0f} MiB are free on the disk of {home}, {must_stay / 2**20:.0f} MiB must stay"
+    return [failed("capture", f"{sizes}. Free some, or set {HOME_VARIABLE} to a folder on another disk")]
 
 
 def judge_tables(choice: Choice, facts: Facts) -> list[Check]:
