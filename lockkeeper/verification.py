@@ -6,9 +6,11 @@ check that passed. Rules show the keys of failing rows, never their contents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import psycopg2
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
@@ -28,6 +30,10 @@ from lockkeeper.postgres.fingerprint import compare_schemas
 from lockkeeper.postgres.own_objects import without_own
 
 SHOWN_KEYS = 5
+_QUOTES_NO_ROW = frozenset({"08", "25", "53", "55", "57"})
+"""Classes of SQLSTATE whose texts name limits and states, not values; class 42 is judged by itself."""
+_NOT_PERMITTED = "42501"
+_COMMENT_BEHIND = re.compile(r";[ \t]*--")
 
 
 def passed(name: str, message: str) -> Check:
@@ -63,19 +69,6 @@ def check_revisions(current: Sequence[str], plan: MigrationPlan) -> Check:
     if here == there:
         return passed("revision", f"the database is at {here}")
     return failed("revision", f"the database is at revision {here}, expected {there}")
-
-
-def read_version_table(connection: Connection, table: str | None) -> tuple[str, ...]:
-    """Return the content of Alembic's version table, sorted; () when there is no such table (yet).
-
-    Args:
-        connection: to the database.
-        table: qualified and quoted, as ``MigrationPlan.version_table`` has it.
-    """
-    if table is None or fetch_value(connection, "SELECT pg_catalog.to_regclass(%s)", (table,)) is None:
-        return ()
-    query = sql.SQL("SELECT version_num FROM ") + sql.SQL(table)
-    return tuple(sorted(str(revision) for (revision,) in fetch_all(connection, query)))
 
 
 def invalid_objects(schema: SchemaFingerprint) -> frozenset[str]:
@@ -173,7 +166,7 @@ def check_rules(url: URL, rules: dict[str, str], *, timeout_ms: int, run_id: str
             with connect(
                 url, "rules", run_id=run_id, autocommit=False, statement_timeout_ms=timeout_ms
             ) as connection:
-                execute(connection, "SET TRANSACTION READ ONLY")
+                execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 checks.append(_check_rule(connection, name, query))
         except DatabaseError as error:
             checks.append(unknown(f"rule {name}", _without_contents(error)))
@@ -181,20 +174,50 @@ def check_rules(url: URL, rules: dict[str, str], *, timeout_ms: int, run_id: str
 
 
 def _without_contents(error: DatabaseError) -> DatabaseError:
-    """Data exceptions (class 22) quote the offending value: keep only their code."""
-    if (error.sqlstate or "").startswith("22"):
-        return DatabaseError(f"a data exception, SQLSTATE {error.sqlstate}", error.sqlstate)
-    return error
+    """Keep only the code of an error whose text may quote a row."""
+    if _quotes_no_row(error):
+        return error
+    code = error.sqlstate
+    return DatabaseError(f"SQLSTATE {code}; the text is not shown, since it may quote rows", code)
+
+
+def _quotes_no_row(error: DatabaseError) -> bool:
+    """Whether the error's text is the server's about the rule itself, and not of a value or a function."""
+    code, cause = error.sqlstate, error.__cause__
+    if code is None or not isinstance(cause, psycopg2.Error):  # the driver's own, such as a lost connection
+        return True
+    if cause.diag.context:  # inside a function, which may say what it likes
+        return False
+    if code.startswith("42"):  # without a position in the rule's text: a cast to regclass, say
+        return code == _NOT_PERMITTED or cause.diag.statement_position is not None
+    return code[:2] in _QUOTES_NO_ROW
+
+
+def _without_tail(query: str) -> str:
+    """Cut off what may end a file but not a subquery: semicolons, and comments behind them."""
+    while True:
+        query = query.rstrip("; \t\r\n")
+        before, newline, last = query.rpartition("\n")
+        behind = [at.start() for at in _COMMENT_BEHIND.finditer(last)]
+        cut = next((at for at in behind if last.count("'", 0, at) % 2 == 0), None)  # not inside a text
+        if cut is not None:
+            query = before + newline + last[:cut]
+        elif newline and last.lstrip().startswith("--"):
+            query = before
+        else:
+            return query
 
 
 def _check_rule(connection: Connection, name: str, query: str) -> Check:
-    with converting_errors(), connection.cursor() as cursor:
-        cursor.execute(query)
-        rows = cursor.fetchmany(SHOWN_KEYS + 1)
-        total = cursor.rowcount
-        description = cursor.description or ()
-    if not rows:
+    """Count on the server, then fetch a few rows: a rule that everything breaks may not fill our memory."""
+    query = _without_tail(query)
+    total = int(fetch_value(connection, f"SELECT count(*) FROM (\n{query}\n) AS rule"))  # noqa: S608
+    if not total:
         return passed(f"rule {name}", f"rule {name} holds")
+    with converting_errors(), connection.cursor(name="rule") as cursor:
+        cursor.execute(query)
+        rows = cursor.fetchmany(SHOWN_KEYS)
+        description = cursor.description or ()
     tables = [column.table_oid for column in description if column.table_oid]
     keys = set(fetch_all(connection, named_query("key_columns"), {"tables": tables}))
     shown = [
@@ -202,7 +225,7 @@ def _check_rule(connection: Connection, name: str, query: str) -> Check:
         for position, column in enumerate(description)
         if (column.table_oid, column.table_column) in keys
     ]
-    keys_of = [", ".join(f"{label}={row[at]}" for at, label in shown) for row in rows[:SHOWN_KEYS]]
+    keys_of = [", ".join(f"{label}={row[at]}" for at, label in shown) for row in rows]
     examples = ", ".join(f"({key})" for key in keys_of) + (", ..." if total > SHOWN_KEYS else "")
     where = f": {examples}" if shown else ""
     return failed(f"rule {name}", f"rule {name} is broken by {total} rows{where}")

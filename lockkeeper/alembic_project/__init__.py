@@ -14,6 +14,7 @@ from lockkeeper.alembic_project.commands import (
     offline_sql,
     plan_migration,
     upgrade,
+    version_table,
 )
 from lockkeeper.alembic_project.conversation import OwnMarks
 from lockkeeper.alembic_project.session import AlembicSession
@@ -30,4 +31,5 @@ __all__ = [
     "offline_sql",
     "plan_migration",
     "upgrade",
+    "version_table",
 ]

@@ -49,6 +49,12 @@ def current_revisions(settings: AlembicSettings, url: URL, *, run_id: str | None
         return session.current()
 
 
+def version_table(settings: AlembicSettings, url: URL, *, run_id: str | None = None) -> str:
+    """Return the version table's name, qualified and quoted. Reads only; raises as ``plan_migration``."""
+    with AlembicSession(settings, url, run_id=run_id) as session:
+        return session.version_table()
+
+
 def history(settings: AlembicSettings, url: URL) -> tuple[Revision, ...]:
     """Return all revisions of the project, each after those that it builds upon. Reads only."""
     with AlembicSession(settings, url) as session:

@@ -34,6 +34,10 @@ class AlembicSession(ProjectProcess):
         """Return the version table's content, sorted; nothing is created when there is none."""
         return tuple(self._ask("current")["heads"])
 
+    def version_table(self) -> str:
+        """Return the version table's name, qualified and quoted, whether it is there or not."""
+        return str(self._ask("current")["version_table"])
+
     def history(self) -> tuple[Revision, ...]:
         """Return all revisions of the project, each after those that it builds upon."""
         return tuple(_revision(each) for each in self._ask("history")["revisions"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from lockkeeper.backup.manifest import (
     transition,
 )
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
-from lockkeeper.backup.snapshot import ExportedSnapshot, SnapshotFacts, keeping_snapshot, read_revisions
+from lockkeeper.backup.snapshot import ExportedSnapshot, SnapshotFacts, keeping_snapshot
 from lockkeeper.config import Target
 from lockkeeper.errors import (
     DatabaseError,
@@ -42,6 +42,7 @@ from lockkeeper.postgres.connection import (
 )
 from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
 from lockkeeper.postgres.fingerprint.data import ROLE
+from lockkeeper.postgres.version_table import read_revisions
 from lockkeeper.process import run_program
 from lockkeeper.storage import Storage, open_storage
 
@@ -67,7 +68,7 @@ def create_backup(
     target: Target,
     *,
     run_id: str,
-    revisions: Sequence[str] | None = None,
+    version_table: str | None = None,
     progress: ProgressCallback | None = None,
     snapshot: ExportedSnapshot | None = None,
 ) -> BackupManifest:
@@ -79,7 +80,7 @@ def create_backup(
     Args:
         target: what and where to.
         run_id: the run it is made for; part of every session's application_name.
-        revisions: contents of the version table, where known; default: read from ``alembic_version``.
+        version_table: what the project calls it, qualified and quoted; default: the one ``alembic_version``.
         progress: told once a second how many bytes were dumped.
         snapshot: make it at this moment, such as a replication slot's; default is now.
 
@@ -98,7 +99,7 @@ def create_backup(
                 storage.delete(key)
 
     with making(storage, manifest, drop_dump):
-        done = _fill(target, storage, manifest, run_id, revisions, progress or silent, snapshot)
+        done = _fill(target, storage, manifest, run_id, version_table, progress or silent, snapshot)
         save_manifest(storage, done)
     return done
 
@@ -108,7 +109,7 @@ def _fill(
     storage: Storage,
     manifest: BackupManifest,
     run_id: str,
-    revisions: Sequence[str] | None,
+    version_table: str | None,
     progress: ProgressCallback,
     snapshot: ExportedSnapshot | None,
 ) -> BackupManifest:
@@ -117,7 +118,7 @@ def _fill(
         programs = find_client_programs(facts.server_version_num, target.client_bin_dir)
         key = dump_key(target.name, manifest.id)
         with ThreadPoolExecutor(1, thread_name_prefix="content") as pool:
-            beside = pool.submit(_content, target, keeper, facts, run_id)
+            beside = pool.submit(_content, target, keeper, facts, run_id, version_table)
             with _ending_on_error(target, keeper, beside, run_id):
                 dump = stream_dump(
                     target.url,
@@ -138,7 +139,7 @@ def _fill(
         dump_key=key,
         captured=snapshot is not None,
         roles_sql=roles,
-        revisions=content.revisions if revisions is None else tuple(sorted(revisions)),
+        revisions=content.revisions,
         schema_fingerprint=content.schema,
         data_fingerprint=content.data.model_copy(update={"sequences": facts.sequences}),
         tool_versions={"pg_dump": programs.version, "roles": roles_how},
@@ -203,9 +204,11 @@ def _facts_of_dump(dump: StoredDump) -> dict[str, Any]:
     }
 
 
-def _content(target: Target, keeper: Connection, facts: SnapshotFacts, run_id: str) -> _Content:
+def _content(
+    target: Target, keeper: Connection, facts: SnapshotFacts, run_id: str, version_table: str | None
+) -> _Content:
     began = time.monotonic()
-    revisions = read_revisions(keeper)
+    revisions = read_revisions(keeper, version_table)
     schema = schema_fingerprint(keeper)
     data = data_fingerprint(target.url, snapshot=facts.snapshot, jobs=FINGERPRINT_JOBS, run_id=run_id)
     return _Content(schema, data, revisions, time.monotonic() - began)

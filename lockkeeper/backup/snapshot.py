@@ -16,7 +16,6 @@ from lockkeeper.postgres.connection import (
     Connection,
     connect,
     execute,
-    fetch_all,
     fetch_value,
 )
 from lockkeeper.postgres.fingerprint.data import read_sequences
@@ -25,11 +24,6 @@ from lockkeeper.postgres.properties import read_properties
 
 _UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _UNLIMITED_SINCE_17 = ("transaction_timeout",)
-_VERSION_TABLES = """
-SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relname = 'alembic_version' AND c.relkind = 'r'
-"""
 
 
 class ExportedSnapshot(NamedTuple):
@@ -106,12 +100,3 @@ def _optional(connection: Connection, query: str) -> str | None:
         return str(fetch_value(connection, query))
     except DatabaseError:
         return None
-
-
-def read_revisions(connection: Connection) -> tuple[str, ...]:
-    """Return the contents of the one table named alembic_version, sorted; nothing when not exactly one."""
-    tables = fetch_all(connection, _VERSION_TABLES)
-    if len(tables) != 1:
-        return ()
-    query = sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(sql.Identifier(*tables[0]))
-    return tuple(str(revision) for (revision,) in fetch_all(connection, query))

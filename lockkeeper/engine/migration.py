@@ -72,7 +72,7 @@ class Engine(LaterEngine):
             return backup.create_backup(
                 self.target,
                 run_id=self.run_id,
-                revisions=plan.before,
+                version_table=plan.version_table,
                 progress=self.say("backup"),
                 snapshot=snapshot,
             )

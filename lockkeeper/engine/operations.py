@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from lockkeeper import backup, managed, physical, recovery
+from lockkeeper import alembic_project, backup, managed, physical, recovery
 from lockkeeper.drill import drill_backup, last_drill, write_drill
 from lockkeeper.engine.standby import StandbyEngine
-from lockkeeper.errors import RefusedError, StorageError
+from lockkeeper.errors import LockkeeperError, RefusedError, StorageError
 from lockkeeper.models import BackupKind, BackupManifest, BackupState, DrillReport, RestoreReport
 from lockkeeper.recovery.standby import let_go_of_earlier
 from lockkeeper.signals import uninterrupted
@@ -20,15 +20,24 @@ class OperationEngine(StandbyEngine):
 
     def back_up(self) -> BackupManifest:
         """Back the database up, whatever revision it is at, in the way that the target's policy names."""
-        if self.target.policies.backup_kind == "physical":
-            return physical.create_physical_backup(
-                self.target, run_id=self.run_id, progress=self.say("backup")
-            )
-        if self.target.policies.backup_kind == "snapshot":
-            return managed.create_snapshot_backup(
-                self.target, run_id=self.run_id, progress=self.say("backup")
-            )
-        return backup.create_backup(self.target, run_id=self.run_id, progress=self.say("backup"))
+        kinds = {"physical": physical.create_physical_backup, "snapshot": managed.create_snapshot_backup}
+        create = kinds.get(self.target.policies.backup_kind, backup.create_backup)
+        return create(
+            self.target,
+            run_id=self.run_id,
+            version_table=self._version_table(),
+            progress=self.say("backup"),
+        )
+
+    def _version_table(self) -> str | None:
+        """Ask the project for its version table; a project that cannot tell must not cost the backup."""
+        if self.target.alembic is None:
+            return None
+        try:
+            return alembic_project.version_table(self.target.alembic, self.target.url, run_id=self.run_id)
+        except LockkeeperError as error:
+            self._progress("backup", f"the project does not say where its revision stands: {error}")
+            return None
 
     def expire_backups(self) -> list[str]:
         """Remove the backups that the retention policy lets go, never the last verified one."""

@@ -21,6 +21,7 @@ from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, Revi
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from lockkeeper.postgres.own_objects import without_own
+from lockkeeper.postgres.version_table import read_version_table
 from lockkeeper.recovery.take_over import (
     TakingOver,
     restore_with_replay,
@@ -28,7 +29,7 @@ from lockkeeper.recovery.take_over import (
     swap_warm_copy,
 )
 from lockkeeper.recovery.unchanged import judge_tables, own_writes
-from lockkeeper.verification import check_revisions, read_version_table
+from lockkeeper.verification import check_revisions
 
 REACHABLE_AGAIN_TIMEOUT_S = 120.0
 WARM_SWAP_S, SWAP_S, REPLAYED_CHANGES_PER_S = 3.0, 2.0, 5000.0

@@ -13,13 +13,13 @@ from lockkeeper.backup.manifest import (
     transition,
 )
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
-from lockkeeper.backup.snapshot import read_revisions
 from lockkeeper.config import Target
 from lockkeeper.errors import ManagedServiceError
 from lockkeeper.managed.service import Service, open_service
 from lockkeeper.models import BackupKind, BackupManifest, BackupState
 from lockkeeper.postgres.connection import connect, fetch_value
 from lockkeeper.postgres.fingerprint import schema_fingerprint
+from lockkeeper.postgres.version_table import read_revisions
 from lockkeeper.storage import open_storage
 
 POLL_S = 15.0
@@ -38,7 +38,12 @@ def snapshot_name(manifest: BackupManifest) -> str:
 
 
 def create_snapshot_backup(
-    target: Target, *, run_id: str, progress: ProgressCallback | None = None, service: Service | None = None
+    target: Target,
+    *,
+    run_id: str,
+    version_table: str | None = None,
+    progress: ProgressCallback | None = None,
+    service: Service | None = None,
 ) -> BackupManifest:
     """Make a snapshot with the managed service and return the manifest, in state ``uploaded``.
 
@@ -54,7 +59,7 @@ def create_snapshot_backup(
     manifest = begin(storage, target, BackupKind.SNAPSHOT)
     began, name = time.monotonic(), snapshot_name(manifest)
     with making(storage, manifest, lambda _: _delete_quietly(service, name)):
-        manifest = _with_facts(target, manifest, run_id)
+        manifest = _with_facts(target, manifest, run_id, version_table)
         service.create_snapshot(name)
         wait_for(lambda: service.snapshot_status(name), f"snapshot {name}", progress or silent)
         timings = {"total": round(time.monotonic() - began, 3)}
@@ -63,7 +68,9 @@ def create_snapshot_backup(
     return done
 
 
-def _with_facts(target: Target, manifest: BackupManifest, run_id: str) -> BackupManifest:
+def _with_facts(
+    target: Target, manifest: BackupManifest, run_id: str, version_table: str | None
+) -> BackupManifest:
     """Read what the database is just before the snapshot: the service tells of no moment of its own."""
     with connect(target.url, "snapshot", run_id=run_id) as connection:
         counters = read_counters(connection)
@@ -71,7 +78,7 @@ def _with_facts(target: Target, manifest: BackupManifest, run_id: str) -> Backup
             "server_version_num": int(fetch_value(connection, "SHOW server_version_num")),
             "database_bytes": int(fetch_value(connection, "SELECT pg_database_size(current_database())")),
             "lsn": str(fetch_value(connection, "SELECT pg_current_wal_insert_lsn()::text")),
-            "revisions": read_revisions(connection),
+            "revisions": read_revisions(connection, version_table),
             "schema_fingerprint": schema_fingerprint(connection),
             "write_counters": counters.counters,
             "counters_epoch": counters.epoch,

@@ -22,7 +22,6 @@ from lockkeeper.backup.manifest import (
     transition,
 )
 from lockkeeper.backup.progress import Progress, ProgressCallback, counted, silent
-from lockkeeper.backup.snapshot import read_revisions
 from lockkeeper.config import Target
 from lockkeeper.errors import StorageError
 from lockkeeper.models import BackupKind, BackupManifest, BackupState, PhysicalFacts
@@ -39,6 +38,7 @@ from lockkeeper.physical.scratch import scratch_folder
 from lockkeeper.physical.wal import kept_log, receive_until, receiving_log, store_log
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import data_fingerprint, schema_fingerprint
+from lockkeeper.postgres.version_table import read_revisions
 from lockkeeper.process import running
 from lockkeeper.storage import Storage, open_storage
 
@@ -55,7 +55,11 @@ def pg_basebackup_cmd(programs: PhysicalPrograms) -> list[str]:
 
 
 def create_physical_backup(
-    target: Target, *, run_id: str, progress: ProgressCallback | None = None
+    target: Target,
+    *,
+    run_id: str,
+    version_table: str | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BackupManifest:
     """Copy the target's whole server to storage and return the manifest, in state ``uploaded``.
 
@@ -76,7 +80,8 @@ def create_physical_backup(
     storage = open_storage(target.storage)
     manifest = begin(storage, target, BackupKind.PHYSICAL, cluster.server_version_num)
     with making(storage, manifest, lambda _: _delete_all_but_manifest(storage, manifest)):
-        done = _Making(target, storage, manifest, cluster, programs, run_id, progress or silent).make()
+        making_it = _Making(target, storage, manifest, cluster, programs, run_id, progress or silent)
+        done = making_it.make(version_table)
         save_manifest(storage, done)
     return done
 
@@ -112,7 +117,7 @@ class _Making:
         # libpq's clients for replication connect to no database.
         self._environment.pop("PGDATABASE", None)
 
-    def make(self) -> BackupManifest:
+    def make(self, version_table: str | None) -> BackupManifest:
         began = time.monotonic()
         with scratch_folder(self._target) as folder, kept_log(self._target.url, self._run_id):
             with receiving_log(self._programs, folder, self._environment):
@@ -122,7 +127,7 @@ class _Making:
             with agreed_moment(self._target, self._cluster, self._run_id) as moment:
                 receive_until(self._programs, folder, self._environment, moment.end_lsn)
                 segments, wal_bytes = store_log(self._storage, self._manifest, folder)
-                content = self._content(moment)
+                content = self._content(moment, version_table)
         physical = PhysicalFacts(
             recovery_lsn=moment.lsn,
             at_snapshot=moment.at_snapshot,
@@ -159,11 +164,11 @@ class _Making:
             "sha256": measured.sha256.hexdigest(),
         }
 
-    def _content(self, moment: Moment) -> dict[str, Any]:
+    def _content(self, moment: Moment, version_table: str | None) -> dict[str, Any]:
         """Return what the database holds at the moment, as far as it can be compared later."""
         began = time.monotonic()
         found: dict[str, Any] = {
-            "revisions": read_revisions(moment.keeper),
+            "revisions": read_revisions(moment.keeper, version_table),
             "schema_fingerprint": schema_fingerprint(moment.keeper),
             "physical": {
                 "settings": read_recovery_settings(moment.keeper),

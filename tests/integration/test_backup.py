@@ -10,6 +10,7 @@ from psycopg2 import sql
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
+from lockkeeper.alembic_project import plan_migration, upgrade
 from lockkeeper.backup import (
     Progress,
     create_backup,
@@ -20,7 +21,8 @@ from lockkeeper.backup import (
     verify_backup,
 )
 from lockkeeper.backup.manifest import dump_key
-from lockkeeper.config import Target
+from lockkeeper.config import AlembicSettings, Target
+from lockkeeper.engine import Engine
 from lockkeeper.errors import (
     BackupError,
     BackupNotFoundError,
@@ -98,7 +100,31 @@ def test_the_manifest_says_what_was_backed_up(small: Target):
     assert made.layout.keys() == {"public.t", "public.alembic_version"}
     assert made.tool_versions["pg_dump"].startswith("16.")
     assert load_manifest(small, made.id) == made
-    assert create_backup(small, run_id="r1", revisions=["x"]).revisions == ("x",)
+
+
+def test_the_manifest_has_the_revision_wherever_the_project_keeps_it(
+    database: URL, project: Callable[..., AlembicSettings], make_target: Callable[..., Target]
+):
+    settings = project("version_table_elsewhere")
+    target = make_target(database, alembic=settings)
+    plan = plan_migration(settings, database, "head")
+    upgrade(settings, database, plan, policies=target.policies, run_id="r1")
+    with connect(database, "tests") as connection:  # which another project keeps in the same database
+        execute(connection, "CREATE TABLE alembic_version AS SELECT 'another' AS version_num")
+    assert Engine(target, "r1").back_up().revisions == plan.after != ()
+
+
+def test_a_project_that_cannot_be_loaded_does_not_cost_the_nightly_backup(
+    small: Target, project: Callable[..., AlembicSettings]
+):
+    settings = project("version_table_elsewhere")
+    (settings.config_file.parent / "alembic" / "env.py").write_text("raise RuntimeError('half deployed')")
+    said: list[str] = []
+    target = small.model_copy(update={"alembic": settings})
+    made = Engine(target, "r1", lambda step, message: said.append(f"{step}: {message}")).back_up()
+    assert made.state is BackupState.UPLOADED
+    assert made.revisions == ("abc123",), "the usual name is what is left to look for"
+    assert any("half deployed" in line for line in said)
 
 
 def test_a_backup_is_the_database_of_one_moment_while_others_write(small: Target, tmp_path: Path):

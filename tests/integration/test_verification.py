@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from lockkeeper.errors import ConfigurationError
@@ -17,6 +20,24 @@ from lockkeeper.verification import (
     load_rules,
     row_counts,
 )
+
+ROWS_IN_A_RULE = 200_000
+A_RULE_IN_A_PROCESS = f"""
+import os, resource
+from sqlalchemy.engine import make_url
+from lockkeeper.verification import check_rules
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+url = make_url(os.environ["DATABASE_URL"])
+check_rules(url, {{"small": "SELECT 1 AS n"}}, timeout_ms=60000, run_id="r")
+before = peak_mib()
+rules = {{"wide": "SELECT n, repeat('x', 1000) FROM generate_series(1, {ROWS_IN_A_RULE}) AS n"}}
+(check,) = check_rules(url, rules, timeout_ms=60000, run_id="r")
+print(check.message)
+print(round(peak_mib() - before))
+"""
 
 
 @pytest.fixture
@@ -64,6 +85,58 @@ def test_a_rule_that_holds_passes_and_one_that_cannot_run_does_not(shop) -> None
     }
     with connect(shop, "check") as connection:
         assert row_counts(connection, ["public.users"]) == {"public.users": 20}
+
+
+def test_a_rule_that_all_rows_break_does_not_fill_the_memory(database) -> None:
+    """200 MB of failing rows: they are counted where they are."""
+    done = subprocess.run(
+        [sys.executable, "-c", A_RULE_IN_A_PROCESS],
+        env={"DATABASE_URL": database.render_as_string(hide_password=False)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    message, grown_mib = done.stdout.splitlines()
+    assert message == f"rule wide is broken by {ROWS_IN_A_RULE} rows"
+    assert int(grown_mib) < 50
+
+
+@pytest.mark.parametrize(
+    "end", ["", ";", " ;;\n", ";\n-- that is all; really\n", "; -- done\n;", "\n-- nobody else\n", " -- here"]
+)
+def test_a_rule_may_end_as_files_of_sql_do(shop, end) -> None:
+    broken = f"-- Two; known by name\nSELECT id FROM users WHERE id > 18 AND email <> '; --'{end}"
+    (check,) = check_rules(shop, {"two": broken}, timeout_ms=1000, run_id="r")
+    assert check.message == "rule two is broken by 2 rows: (id=19), (id=20)"
+
+
+def test_an_error_that_may_quote_a_row_is_shown_by_its_code_alone(shop) -> None:
+    with connect(shop, "setup") as connection:
+        execute(
+            connection,
+            """CREATE FUNCTION say(state text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION '%', (SELECT max(email) FROM users) USING ERRCODE = state; END $$""",
+        )
+        execute(
+            connection,
+            """CREATE FUNCTION ask() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                EXECUTE format('SELECT %I', (SELECT max(email) FROM users)); END $$""",
+        )
+    rules = {
+        "P0001": "SELECT id FROM users WHERE say('P0001')",
+        "XX123": "SELECT id FROM users WHERE say('XX123')",
+        "42501": "SELECT id FROM users WHERE say('42501')",
+        "42703": "SELECT id FROM users WHERE ask()",
+        "42P01": "SELECT id FROM users WHERE replace(email, '.', '')::regclass IS NULL",
+        "22P02": "SELECT id FROM users WHERE email::int > 1",
+    }
+    for check in check_rules(shop, rules, timeout_ms=1000, run_id="r"):
+        code = check.name.removeprefix("rule ")
+        assert check.state is CheckState.UNKNOWN
+        assert f"SQLSTATE {code}" in check.message
+        assert "@secret" not in check.message
 
 
 def test_an_invalid_index_and_an_unvalidated_constraint_are_named(shop) -> None:
