@@ -8,6 +8,7 @@ end; a request that was sent and not answered is not repeated, since it may have
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import logging
 import random
@@ -70,12 +71,17 @@ def answer_of_status(status: int, body: str, headers: Mapping[str, str] | None =
     )
 
 
-def answer_of_error(error: OSError) -> Answer:
-    """Judge a failed request: one that timed out may have arrived."""
-    reason = getattr(error, "reason", error)
-    timed_out = isinstance(reason, TimeoutError)
-    problem = f"no answer within {REQUEST_TIMEOUT_S:g} s" if timed_out else redact(f"{reason}")
-    return Answer(False, problem, again=not timed_out)
+def answer_of_error(error: Exception) -> Answer:
+    """Judge a failed request, whatever a library raises: it is tried again only if it was surely not sent.
+
+    ``URLError`` is that: what goes wrong after the sending (no answer, half of one, none that is HTTP) comes
+    as it is, and an address that is none is not better the next time.
+    """
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, TimeoutError):
+        return Answer(False, f"no answer within {REQUEST_TIMEOUT_S:g} s")
+    said = redact(str(reason)) or type(reason).__name__
+    return Answer(False, said, again=isinstance(error, urllib.error.URLError))
 
 
 def post_json(url: SecretStr) -> Callable[[Mapping[str, Any]], Answer]:
@@ -83,18 +89,17 @@ def post_json(url: SecretStr) -> Callable[[Mapping[str, Any]], Answer]:
     register_secret(url.get_secret_value())
 
     def post(document: Mapping[str, Any]) -> Answer:
-        request = urllib.request.Request(  # noqa: S310 (the user's own webhook)
-            url.get_secret_value(), json.dumps(document).encode(), {"Content-Type": "application/json"}
-        )
+        data, header = json.dumps(document).encode(), {"Content-Type": "application/json"}
         try:
+            request = urllib.request.Request(url.get_secret_value(), data, header)  # noqa: S310 (the user's own)
             with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:  # noqa: S310
                 return answer_of_status(response.status, response.read(200).decode(errors="replace"))
         except urllib.error.HTTPError as error:
             with error:
                 body = error.read(200).decode(errors="replace")
                 return answer_of_status(error.code, body, dict(error.headers))
-        except (OSError, ValueError) as error:
-            return answer_of_error(error if isinstance(error, OSError) else OSError(str(error)))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return answer_of_error(error)
 
     return post
 
@@ -130,7 +135,10 @@ class Delivery(threading.Thread):
         """Send until delivered, refused for good, or out of time."""
 
         def attempt() -> Answer:
-            self.answer = self._post(self._notice)
+            try:
+                self.answer = self._post(self._notice)
+            except Exception as error:  # this thread has nobody else who could say so
+                self.answer = answer_of_error(error)
             return self.answer
 
         try_until(attempt, time.monotonic() + BUDGET_S)

@@ -16,7 +16,8 @@ from prefect.logging import get_run_logger
 from lockkeeper.redaction import redact
 
 CORE_LOGGER = "lockkeeper"
-_PREFECT_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
+_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine", "slack_sdk.webhook.client")
+"""Prefect's to its API, and that of a library that quotes the webhook's address."""
 _formatter = logging.Formatter()
 
 
@@ -55,8 +56,8 @@ def run_logger(
 
 
 def keep_secrets_out_of_logs() -> None:
-    """Install the redaction on Prefect's loggers; harmless when it is there already."""
-    for name in _PREFECT_LOGGERS:
+    """Install the redaction on what others log; harmless when it is there already."""
+    for name in _LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(installed, Redaction) for installed in logger.filters):
             logger.addFilter(Redaction())

@@ -99,6 +99,28 @@ class ProgressBoard(Board[tuple[float, str]]):
         update_progress_artifact(artifact, shown[0], description=shown[1])
 
 
+class RunBoard(ProgressBoard):
+    """A run's progress bar: the steps that have ended, and how far the one is that runs."""
+
+    def __init__(self, key: str) -> None:
+        self._ended, self._expected, self._fraction, self._text = 0, 1, 0.0, "starting"
+        super().__init__(key)
+
+    def reach(self, ended: int, expected: int, text: str) -> None:
+        """Stand where ``ended`` of about ``expected`` steps are over."""
+        self._ended, self._expected, self._fraction = ended, expected, 0.0
+        self.say(text)
+
+    def advance(self, fraction: float) -> None:
+        """Say how much of a part of the step is done, from 0 to 1; a next part does not set the bar back."""
+        self._fraction = max(self._fraction, fraction)
+
+    def say(self, text: str) -> None:
+        """Say what the step is doing now."""
+        self._text = text
+        self.show(min(100.0, 100.0 * (self._ended + self._fraction) / self._expected), text)
+
+
 class TableBoard(Board[list[dict[str, str]]]):
     """A table whose rows all have the same columns."""
 

@@ -22,11 +22,14 @@ from lockkeeper.config import Target
 from lockkeeper.engine import Engine
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import RunReport, StepState, utc_now
+from lockkeeper.redaction import redact
 from tasks.alerts import emit_alert
 from tasks.blocks import load_target
 from tasks.logs import CORE_LOGGER, RunLogHandler, keep_secrets_out_of_logs, run_logger
-from tasks.progress import ProgressBoard
+from tasks.progress import RunBoard
 
+ACTOR_TAG = "github:"
+"""What the tag of a run begins with that ``.github/workflows/prod-migration.yml`` started; then its actor."""
 _open: dict[tuple[str, str], Engine] = {}
 
 
@@ -37,15 +40,14 @@ class Run:
     id: str
     target: Target
     engine: Engine
-    board: ProgressBoard
+    board: RunBoard
     initiator: str
     link: str | None
 
     def show(self, report: RunReport, expected_steps: int) -> None:
         """Show how far a report has come; costs no waiting."""
         ended = sum(step.state is not StepState.RUNNING for step in report.steps)
-        newest = report.steps[-1].name if report.steps else "starting"
-        self.board.show(min(100.0, 100.0 * ended / expected_steps), newest)
+        self.board.reach(ended, expected_steps, report.steps[-1].name if report.steps else "starting")
 
 
 @contextlib.contextmanager
@@ -58,13 +60,14 @@ def opened_run(target_name: str, operation: str) -> Iterator[Run]:
     keep_secrets_out_of_logs()
     target = load_target(target_name)
     run_id, log = _run_id(), get_run_logger()
-    board = ProgressBoard(f"{operation}-progress-{target.name}")
+    board = RunBoard(f"{operation}-progress-{target.name}")
 
     def announce(step: str, message: str) -> None:
         run_logger(log).info("%s: %s", step, message)
+        board.say(redact(f"{step}: {message}"))
 
     engine = Engine(target, run_id, announce)
-    engine.on_alert, engine.link = emit_alert, _link()
+    engine.on_alert, engine.on_fraction, engine.link = emit_alert, board.advance, _link()
     run = Run(run_id, target, engine, board, _initiator(), engine.link)
     _open[target.name, run_id] = run.engine
     try:
@@ -99,13 +102,18 @@ def _run_id() -> str:
 
 
 def _initiator() -> str:
-    """Say what Prefect knows of who started this run; its open-source server authenticates nobody."""
+    """Say what Prefect knows of who started this run; its open-source server authenticates nobody.
+
+    The GitHub workflow leaves its actor's name as a tag, which anybody may set who may start runs.
+    """
     flow_run = _flow_run()
+    actors = [tag.removeprefix(ACTOR_TAG) for tag in sorted(flow_run.tags) if tag.startswith(ACTOR_TAG)]
+    known = [f"{actor} (GitHub Actions)" for actor in actors if actor]
     if flow_run.deployment_id is None:
-        return "a script"
+        return ", ".join([*known, "a script"])
     who = flow_run.created_by.display_value if flow_run.created_by else None
     how = "schedule of " if flow_run.auto_scheduled else ""
-    return f"{how}deployment {runtime.deployment.name}" + (f", {who}" if who else "")
+    return ", ".join([*known, f"{how}deployment {runtime.deployment.name}", *([who] if who else [])])
 
 
 def _link() -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import URL
-from webhook_receiver import Receiver
+from webhook_receiver import BrokenReceiver, Receiver
 
 from lockkeeper.errors import ConnectionLostError
 from lockkeeper.local.postgres_server import EmbeddedPostgres, available_bin_dirs, temporary_postgres
@@ -112,5 +112,22 @@ def webhook() -> Iterator[Callable[..., Receiver]]:
     yield start
     for receiver in started:
         receiver.closing.set()
+        receiver.shutdown()
+        receiver.server_close()
+
+
+@pytest.fixture
+def broken_webhook() -> Iterator[Callable[[bytes], BrokenReceiver]]:
+    """Return a function: what is answered -> a webhook that closes the connection behind it."""
+    started: list[BrokenReceiver] = []
+
+    def start(answer: bytes) -> BrokenReceiver:
+        receiver = BrokenReceiver(answer)
+        threading.Thread(target=receiver.serve_forever, args=(0.01,), daemon=True).start()
+        started.append(receiver)
+        return receiver
+
+    yield start
+    for receiver in started:
         receiver.shutdown()
         receiver.server_close()

@@ -16,6 +16,11 @@ class Progress(NamedTuple):
     done_bytes: int = 0
     expected_bytes: int | None = None
 
+    @property
+    def fraction(self) -> float:
+        """Return how much of the stage is done, from 0 to 1; 0 where nothing is expected."""
+        return min(1.0, self.done_bytes / self.expected_bytes) if self.expected_bytes else 0.0
+
     def __str__(self) -> str:
         if not self.done_bytes:
             return self.stage

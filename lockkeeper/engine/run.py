@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from lockkeeper import alembic_project, recovery
+from lockkeeper import alembic_project, backup, recovery
 from lockkeeper.config import Target
 from lockkeeper.delivery import Patience, deliver, post_to_webhook
 from lockkeeper.errors import DatabaseError, LockkeeperError
@@ -37,6 +37,7 @@ class EngineRun:
         self._lock: MigrationLock | None = None
         self._monitor: DatabaseMonitor | None = None
         self.on_alert: Callable[[Alert], None] | None = None
+        self.on_fraction: Callable[[float], None] | None = None
         self.link: str | None = None
         self.patience = Patience()
 
@@ -95,5 +96,11 @@ class EngineRun:
             self._lock.check()
 
     def say(self, step: str) -> Callable[[object], None]:
-        """Return a function that tells the progress of one step."""
-        return lambda message: self._progress(step, str(message))
+        """Return a function that tells the progress of one step, in numbers too where there are any."""
+
+        def tell(message: object) -> None:
+            if self.on_fraction is not None and isinstance(message, backup.Progress):
+                self.on_fraction(message.fraction)
+            self._progress(step, str(message))
+
+        return tell

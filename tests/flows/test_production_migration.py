@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from tests.flows.observing import flow_run_id, leftovers, log_of, play, report_of, task_runs
+from tests.flows.observing import artifact_of, flow_run_id, leftovers, log_of, play, report_of, task_runs
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
@@ -42,6 +42,7 @@ def test_a_migration_to_head_succeeds_and_tells_its_story(make_shop, bucket, sla
     assert "succeeded" in report
     assert "verify-backup" in report
     assert "r1" in report
+    assert float(artifact_of(api, state, f"migrate-progress-{shop.name}")) > 80
     assert len(slack.messages) == 1
     assert "succeeded" in slack.messages[0]["text"]
     assert f"http://prefect.example/runs/flow-run/{flow_run_id(state)}" in str(slack.messages[0]["blocks"])

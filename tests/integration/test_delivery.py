@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from pydantic import SecretStr
+from webhook_receiver import BROKEN_ANSWERS
 
-from lockkeeper.delivery import Delivery, deliver, post_to_webhook
+from lockkeeper.delivery import BUDGET_S, Delivery, deliver, post_to_webhook
 from lockkeeper.local.daemons import free_port
 from lockkeeper.notices import SlackNotice
 
@@ -44,6 +46,30 @@ def test_a_slack_that_hangs_holds_nobody_up_and_gets_no_second_copy(webhook) -> 
     assert "not taken" in warning
     receiver.closing.set()
     assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("how", BROKEN_ANSWERS)
+def test_an_answer_that_is_none_ends_the_delivery_without_a_second_copy(broken_webhook, how) -> None:
+    receiver = broken_webhook(BROKEN_ANSWERS[how])
+    delivery = Delivery(post_to_webhook(receiver.url), NOTICE)
+    delivery.start()
+    delivery.join(20)
+    assert not delivery.is_alive()
+    assert delivery.answer.delivered or delivery.answer.problem not in ("", "no answer yet")
+    assert receiver.requests == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["canary-webhook", "http://127.0.0.1:canary-webhook/x", "http://a b/canary-webhook"]
+)
+def test_an_address_that_is_none_is_said_and_not_tried_again(address) -> None:
+    started = time.monotonic()
+    delivery = Delivery(post_to_webhook(SecretStr(address)), NOTICE)
+    delivery.start()
+    delivery.join(20)
+    assert time.monotonic() - started < BUDGET_S / 2
+    assert delivery.answer.problem not in ("", "no answer yet")
+    assert address not in delivery.answer.problem
 
 
 def test_a_slack_that_is_away_is_a_warning() -> None:
