@@ -4,7 +4,8 @@ A stream goes up as a multipart upload: the object does not exist before its com
 backup leaves nothing that looks like one, and the upload is aborted so that its parts cost nothing. A
 process killed with -9 cannot abort: uploads older than a day under the same key prefix are aborted by the
 next backup. Parts of one object have one size (some services demand it) and at most ``_WORKERS + 1`` of
-them are in memory.
+them are held here: in memory while they are small, else in files, so that memory stays below a bound
+whatever the size (``lockkeeper.storage.parts``).
 
 Limit: 10,000 parts of at most 80 MiB are 780 GiB of compressed dump; more is refused with a clear error.
 """
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -27,6 +29,7 @@ from lockkeeper.config import S3StorageSettings
 from lockkeeper.errors import StorageError
 from lockkeeper.models import utc_now
 from lockkeeper.redaction import redact
+from lockkeeper.storage.parts import Part, close_part, regroup, regroup_in_files, size_of
 from lockkeeper.storage.protocol import CHUNK_BYTES, StoredObject
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ MIB = 1024 * 1024
 MAX_PARTS = 10_000  # AWS, "Amazon S3 multipart upload limits"
 SMALLEST_PART_BYTES = 8 * MIB
 LARGEST_PART_BYTES = 80 * MIB
+LARGEST_IN_MEMORY_BYTES = 16 * MIB
 STALE_UPLOAD_AGE = timedelta(days=1)
 ATTEMPTS = 4
 _WORKERS = 2
@@ -105,7 +109,9 @@ class S3Storage:
             created = self._s3.create_multipart_upload(Bucket=self.bucket, Key=self._key(key))
         upload_id = created["UploadId"]
         try:
-            parts, sent = self._send_parts(key, upload_id, _regroup(chunks, part_bytes(expected_bytes)))
+            size = part_bytes(expected_bytes)
+            cut = regroup if size <= LARGEST_IN_MEMORY_BYTES else regroup_in_files
+            parts, sent = self._send_parts(key, upload_id, cut(chunks, size))
             with _storage_errors(key):
                 self._s3.complete_multipart_upload(
                     Bucket=self.bucket,
@@ -123,7 +129,7 @@ class S3Storage:
         return sent
 
     def _send_parts(
-        self, key: str, upload_id: str, parts: Iterator[bytes]
+        self, key: str, upload_id: str, parts: Iterable[Part]
     ) -> tuple[list[CompletedPartTypeDef], int]:
         done: list[CompletedPartTypeDef] = []
         pending: deque[Future[CompletedPartTypeDef]] = deque()
@@ -132,13 +138,15 @@ class S3Storage:
             try:
                 for number, body in enumerate(parts, start=1):
                     if number > MAX_PARTS:
+                        close_part(body)
                         raise StorageError(
                             f"{key!r} is larger than {sent // MIB} MiB, more than {MAX_PARTS} parts hold. "
                             "Keep this target's backups in a folder (local storage).",
                             key,
                         )
-                    sent += len(body)
+                    sent += size_of(body)
                     pending.append(pool.submit(self._send_part, key, upload_id, number, body))
+                    pending[-1].add_done_callback(partial(close_part, body))
                     del body
                     while len(pending) >= _WORKERS:  # bounds the memory: one more is being filled
                         done.append(pending.popleft().result())
@@ -149,7 +157,7 @@ class S3Storage:
                 raise
         return done, sent
 
-    def _send_part(self, key: str, upload_id: str, number: int, body: bytes) -> CompletedPartTypeDef:
+    def _send_part(self, key: str, upload_id: str, number: int, body: Part) -> CompletedPartTypeDef:
         with _storage_errors(key):
             answer = self._s3.upload_part(
                 Bucket=self.bucket, Key=self._key(key), UploadId=upload_id, PartNumber=number, Body=body
@@ -239,22 +247,6 @@ class S3Storage:
         except StorageError as error:
             if not _is_not_found(error.__cause__):
                 raise
-
-
-def _regroup(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield pieces of exactly ``size`` bytes, a last shorter one, and at least one (S3 wants a part)."""
-    buffer = bytearray()
-    yielded = False
-    for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= size:
-            piece = bytes(memoryview(buffer)[:size])
-            del buffer[:size]
-            yield piece
-            del piece
-            yielded = True
-    if buffer or not yielded:
-        yield bytes(buffer)
 
 
 def _is_not_found(error: BaseException | None) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,35 @@ from lockkeeper.local.s3_server import EmbeddedS3, temporary_s3
 from lockkeeper.storage import Storage, open_storage
 
 MIB = 1024 * 1024
+UPLOAD_IN_A_PROCESS = """
+import hashlib, os, random, resource
+from pydantic import SecretStr
+from lockkeeper.config import S3StorageSettings
+from lockkeeper.storage import open_storage
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+settings = S3StorageSettings.model_validate_json(os.environ["SETTINGS"])
+keys = {"access_key_id": SecretStr(os.environ["ID"]), "secret_access_key": SecretStr(os.environ["KEY"])}
+storage = open_storage(settings.model_copy(update=keys))
+storage.put_stream("small", [b"x" * 2**20])
+before, sent, stored = peak_mib(), hashlib.sha256(), hashlib.sha256()
+
+def chunks():
+    piece = random.Random(1).randbytes(2**20)
+    for number in range(300):
+        data = number.to_bytes(4, "big") + piece
+        sent.update(data)
+        yield data
+
+storage.put_stream("large", chunks(), expected_bytes=10**12)
+grown = peak_mib() - before
+for data in storage.open_stream("large"):
+    stored.update(data)
+storage.delete("large")
+print(grown, sent.hexdigest(), stored.hexdigest())
+"""
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -29,6 +60,29 @@ def test_what_is_put_comes_back_whole_and_in_part(storage: Storage):
     assert storage.size("a/b/dump.zst") == len(data)
     assert b"".join(storage.open_stream("a/b/dump.zst")) == data
     assert b"".join(storage.open_stream("a/b/dump.zst", start=len(data) - 5)) == data[-5:]
+
+
+def test_the_memory_of_an_upload_does_not_grow_with_the_size(s3: EmbeddedS3, tmp_path: Path):
+    """A terabyte is expected, so parts have 80 MiB; 300 MiB of it are sent, and come back as they were."""
+    settings = s3.settings(prefix=f"large/{tmp_path.name}").model_dump_json()
+    done = subprocess.run(
+        [sys.executable, "-c", UPLOAD_IN_A_PROCESS],
+        env={
+            "SETTINGS": settings,
+            "ID": s3.access_key_id,
+            "KEY": s3.secret_access_key,
+            "TMPDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    grown_mib, sent_sha, stored_sha = done.stdout.split()
+    assert int(grown_mib) < 50
+    assert stored_sha == sent_sha
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_listing_deleting_and_replacing(storage: Storage):

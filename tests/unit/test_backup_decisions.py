@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
+import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
@@ -21,19 +23,20 @@ from lockkeeper.backup.archive import (
 from lockkeeper.backup.dump import pg_dump_cmd, pg_dumpall_roles_cmd
 from lockkeeper.backup.manifest import ALLOWED_TRANSITIONS, dump_key, id_time, new_backup_id, transition
 from lockkeeper.backup.retention import expirable
-from lockkeeper.errors import BackupError
+from lockkeeper.errors import BackupError, StorageError
 from lockkeeper.models import BackupManifest, BackupState, DataFingerprint, TableFingerprint
 from lockkeeper.postgres.clients import ClientPrograms, fits
 from lockkeeper.postgres.databases import Note, quarantine_name
 from lockkeeper.postgres.properties import split_list
 from lockkeeper.recovery.sequences import SequenceState, is_ahead
 from lockkeeper.recovery.write_proof import TableEvidence, gap
+from lockkeeper.storage import parts
+from lockkeeper.storage.parts import close_part, regroup, regroup_in_files, size_of
 from lockkeeper.storage.s3 import (
     LARGEST_PART_BYTES,
     MAX_PARTS,
     MIB,
     SMALLEST_PART_BYTES,
-    _regroup,
     part_bytes,
 )
 
@@ -282,9 +285,29 @@ def test_parts_hold_half_as_much_again_as_expected_within_bounds(expected):
         assert size * MAX_PARTS >= (expected or 0) * 3 // 2
 
 
-def test_regrouped_parts_are_the_same_bytes():
+@pytest.mark.parametrize("cut", [regroup, regroup_in_files])
+def test_regrouped_parts_are_the_same_bytes(cut):
+    def contents(chunks, size):
+        for part in cut(iter(chunks), size):
+            length = size_of(part)
+            data = part if isinstance(part, bytes) else part.read()
+            assert len(data) == length
+            close_part(part)
+            yield data
+
     chunks = [bytes([i]) * (i * 37) for i in range(60)]
-    parts = list(_regroup(iter(chunks), 1000))
-    assert {len(part) for part in parts[:-1]} == {1000}
-    assert hashlib.sha256(b"".join(parts)).digest() == hashlib.sha256(b"".join(chunks)).digest()
-    assert list(_regroup(iter([]), 1000)) == [b""]
+    cut_up = list(contents(chunks, 1000))
+    assert {len(part) for part in cut_up[:-1]} == {1000}
+    assert hashlib.sha256(b"".join(cut_up)).digest() == hashlib.sha256(b"".join(chunks)).digest()
+    assert list(contents([], 1000)) == [b""]
+    assert list(contents([b"x" * 2000], 1000)) == [b"x" * 1000] * 2
+
+
+def test_parts_that_find_no_room_are_an_error_that_says_where(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StorageError, match=r"gone: No such file or directory\. Make room .*TMPDIR"):
+        next(regroup_in_files(iter([b"x"]), 1000))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(parts.tempfile, "TemporaryFile", lambda buffering: io.FileIO("/dev/full", "w"))
+    with pytest.raises(StorageError, match="No space left on device"):
+        next(regroup_in_files(iter([b"x"]), 1000))
