@@ -48,5 +48,5 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
         if report.outcome is Outcome.NEEDS_APPROVAL and can_ask():
             require_decision(question_key(report), question(report), policies.approval_timeout_s)
     except RefusedError as error:
-        return refused_state(error)
+        return refused_state(error, "migrate", target)
     return final_state(report)

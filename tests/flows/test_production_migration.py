@@ -69,10 +69,13 @@ def test_an_unknown_revision_is_refused_before_anything_is_touched(shop, slack, 
     assert len(slack.messages) == 1
 
 
-def test_an_unknown_target_is_refused_with_the_way_out(prefect_server) -> None:
+def test_an_unknown_target_is_refused_with_the_way_out_and_a_report(prefect_server, api) -> None:
     state = play("nowhere")
     assert (state.is_failed(), state.name) == (True, "Refused")
     assert "no migration target block called 'nowhere'" in str(state.message)
+    report = artifact_of(api, state, "migrate-report-nowhere")
+    assert "no migration target block called 'nowhere'" in report
+    assert "No message was sent" in report
 
 
 def test_a_failing_upgrade_leaves_the_database_unchanged_and_fails_the_run(shop, slack, api) -> None:
