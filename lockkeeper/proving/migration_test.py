@@ -151,6 +151,8 @@ class _MigrationTest:
             steps = self._plan(session)
             stairway = Stairway(session, observer, self._declarations)
             self._begins_at = stairway.heads
+            if not steps and not self._begins_at:
+                self._checks.append(unknown("revisions", _nothing_to_test(self._settings)))
             try:
                 self._rise(stairway, url, steps[: len(self._proofs)])
             except LockkeeperError as error:
@@ -265,6 +267,12 @@ class _MigrationTest:
         finally:
             with connect(self._server_url, "scratch", run_id=self._run_id) as connection:
                 drop_database(connection, name)
+
+
+def _nothing_to_test(settings: AlembicSettings) -> ConfigurationError:
+    return ConfigurationError(
+        f"{settings.config_file} leads to no revisions. Is its script_location or version_locations mistyped?"
+    )
 
 
 @contextlib.contextmanager

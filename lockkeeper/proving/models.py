@@ -45,6 +45,10 @@ class Finding(Fact):
     kind: FindingKind
     subject: str
     message: str
+    rows: int | None = Field(
+        default=None, description="How many rows are lost, changed or left, where known."
+    )
+    keys: tuple[str, ...] = Field(default=(), description="A few of those rows, e.g. id=7; no other content.")
     allowed_because: str | None = Field(
         default=None, description="The project declares it, with this reason: it does not count."
     )
@@ -59,6 +63,9 @@ class RevisionProof(Fact):
     findings: tuple[Finding, ...] = ()
     reason: str | None = Field(default=None, description="Why it is irreversible, or could not be checked.")
     changes: tuple[str, ...] = Field(default=(), description="What the upgrade did to the schema, observed.")
+    data_changes: tuple[str, ...] = Field(
+        default=(), description="What an irreversible upgrade did to rows and values that were there before."
+    )
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None, description="See RevisionTiming: what the first upgrade wrote."
     )
@@ -107,6 +114,8 @@ class MigrationTestReport(Fact):
     def coverage(self) -> float:
         """Tested revisions of all that are not declared irreversible, from 0 to 1."""
         due = len(self.proofs) - self.declared
+        if not self.proofs and any(check.state is CheckState.UNKNOWN for check in self.checks):
+            return 0.0
         return self.tested / due if due else 1.0
 
     @property

@@ -7,16 +7,15 @@ sequences that are further on (a row that came and went has used a value, and Po
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
-from lockkeeper.lint.names import quoted
-from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
+from lockkeeper.models import DataFingerprint, SchemaFingerprint
 from lockkeeper.postgres.connection import Connection, fetch_value
 from lockkeeper.postgres.fingerprint import (
-    compare_data,
+    RowMemory,
     compare_schemas,
     data_fingerprint,
     schema_fingerprint,
@@ -30,7 +29,6 @@ FROM pg_catalog.unnest(pg_catalog.parse_ident(%s)) WITH ORDINALITY AS name (part
 """
 _UNEXPECTED, _MISSING = "unexpected ", " is missing"
 _SUBJECT = re.compile(r"""((?:"(?:[^"]|"")*"|.)+?)(?:: | is | has |$)""", re.DOTALL)
-_LARGE_OBJECTS = "large objects"
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,10 @@ class Observer:
         found = data_fingerprint(self.url, jobs=self.jobs, run_id=self.run_id, connection=self.connection)
         tables = {name: one for name, one in found.tables.items() if name not in self.version_tables}
         return without_own_tables(found.model_copy(update={"tables": tables}))
+
+    def row_memory(self) -> RowMemory:
+        """Return what remembers the rows of this database."""
+        return RowMemory(self.connection)
 
 
 def invalid_indexes(schema: SchemaFingerprint) -> set[str]:
@@ -122,73 +124,3 @@ def subject_of(sentence: str) -> str:
     """Return the object that a difference is about; quoted names may contain anything."""
     found = _SUBJECT.match(sentence.removeprefix(_UNEXPECTED))
     return found.group(1) if found else sentence
-
-
-def data_findings(before: DataFingerprint, after: DataFingerprint) -> list[Finding]:
-    """Say which rows and values that were there before are not there after a downgrade."""
-    found: list[Finding] = []
-    for name, old in before.tables.items():
-        found += _table_findings(name, old, after.tables.get(name))
-    if before.large_objects and after.large_objects:
-        found += _table_findings(_LARGE_OBJECTS, before.large_objects, after.large_objects)
-    sequences = [
-        before.model_copy(update={"tables": {}, "large_objects": None, "sequences": _common(one, other)})
-        for one, other in ((before, after), (after, before))
-    ]
-    found += [
-        Finding(
-            kind=FindingKind.DATA_CHANGED,
-            subject=subject_of(text),
-            message=f"after the downgrade {text}",
-        )
-        for text in compare_data(*sequences, sequences_may_be_ahead=True)
-    ]
-    return found
-
-
-def _common(one: DataFingerprint, other: DataFingerprint) -> dict[str, str]:
-    return {name: value for name, value in one.sequences.items() if name in other.sequences}
-
-
-def _table_findings(name: str, old: TableFingerprint, new: TableFingerprint | None) -> Iterator[Finding]:
-    if new is None:
-        if old.rows:
-            yield _lost(name, f"{rows(old.rows)} of {name} are gone with it")
-        return
-    gone = sorted(old.columns.keys() - new.columns.keys())
-    for column in (f"{name}.{quoted(one)}" for one in gone if old.rows):
-        yield _lost(column, f"column {column} is gone with the values of {rows(old.rows)}")
-    if new.rows < old.rows:
-        yield _lost(name, f"{name} had {rows(old.rows)} and has {new.rows} after the downgrade")
-    elif new.rows > old.rows:
-        message = f"{name} had {rows(old.rows)} and has {new.rows} after the downgrade"
-        yield Finding(kind=FindingKind.RESIDUE, subject=name, message=message)
-    else:
-        yield from _value_findings(name, old, new)
-
-
-def _value_findings(name: str, old: TableFingerprint, new: TableFingerprint) -> Iterator[Finding]:
-    common = [column for column in old.columns if column in new.columns]
-    differing = [column for column in common if old.columns[column] != new.columns[column]]
-    if differing and name == _LARGE_OBJECTS:
-        others = len(differing) == len(common)  # every digest has the objects' ids in it
-        what = "are others" if others else f"have another {' and '.join(differing)}"
-        message = f"of {old.rows} large objects some {what} after the downgrade"
-        yield Finding(kind=FindingKind.DATA_CHANGED, subject=name, message=message)
-        return
-    for column in (f"{name}.{quoted(one)}" for one in differing):
-        message = f"column {column} has other values after the downgrade (the table has {rows(old.rows)})"
-        yield Finding(kind=FindingKind.DATA_CHANGED, subject=column, message=message)
-    same_columns = old.columns.keys() == new.columns.keys()
-    if not differing and same_columns and old.digest != new.digest:
-        message = f"values were exchanged between the rows of {name} ({rows(old.rows)})"
-        yield Finding(kind=FindingKind.DATA_CHANGED, subject=name, message=message)
-
-
-def _lost(subject: str, message: str) -> Finding:
-    return Finding(kind=FindingKind.DATA_LOST, subject=subject, message=message)
-
-
-def rows(count: int) -> str:
-    """Return e.g. ``1 row``, ``2 rows``."""
-    return f"{count} row" + ("" if count == 1 else "s")

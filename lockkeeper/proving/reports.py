@@ -63,6 +63,7 @@ def proof_lines(proof: RevisionProof) -> list[str]:
         + (f" (allowed: {one.allowed_because})" if one.allowed_because else "")
         for one in proof.findings
     ]
+    lines = [*(f"changes data: {text}" for text in proof.data_changes), *lines]
     return [f"{proof.state.value}: {proof.reason}", *lines] if proof.reason else lines
 
 

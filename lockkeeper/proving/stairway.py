@@ -17,11 +17,11 @@ from lockkeeper.measured import SelfWait
 from lockkeeper.models import DataFingerprint, Revision, RevisionTiming, SchemaFingerprint
 from lockkeeper.online.errors import LOCK_NOT_AVAILABLE
 from lockkeeper.postgres.fingerprint import compare_schemas
+from lockkeeper.proving.data_findings import AFTER_UPGRADE, data_findings
 from lockkeeper.proving.declarations import Declarations
 from lockkeeper.proving.models import Finding, FindingKind, ProofState, RevisionProof
 from lockkeeper.proving.observation import (
     Observer,
-    data_findings,
     invalid_indexes,
     row_count,
     schema_changes,
@@ -60,6 +60,7 @@ class Stairway:
         self._announce = announce
         self._schema: SchemaFingerprint | None = None
         self._data: DataFingerprint | None = None
+        self._rows = observer.row_memory()
         self.heads: tuple[str, ...] = session.current()
         self.stopped: str | None = None
 
@@ -119,6 +120,7 @@ class Stairway:
     ) -> tuple[ProofState, str | None]:
         before, data, heads = self.schema, self.data, self.heads
         facts["rows"] = row_count(data)
+        self._rows.remember(data)
         if not self._up(step, facts, findings):
             return ProofState.FAILED, None
         after = self.schema
@@ -127,10 +129,13 @@ class Stairway:
         findings += [_invalid(name) for name in sorted(new_invalid)]
         declared = self._declarations.irreversible.get(step.id)
         if declared is not None:
+            done = data_findings(data, self.data, self._rows.differences, when=AFTER_UPGRADE)
+            facts["data_changes"] = tuple(one.message for one in done)
             return ProofState.IRREVERSIBLE, declared
         if not self._down(step, heads, facts, findings):
             return ProofState.FAILED, None
-        left = schema_findings(before, self.schema) + data_findings(data, self.data)
+        left = schema_findings(before, self.schema)
+        left += data_findings(data, self.data, self._rows.differences)
         findings += [self._judged(step, one) for one in left]
         self._up_again(step, after, facts, findings)
         return ProofState.PASSED, None

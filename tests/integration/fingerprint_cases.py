@@ -172,6 +172,69 @@ SCHEMA_CORRUPTIONS: dict[str, tuple[str, str]] = {
         "ALTER SEQUENCE shop.pinned_id_seq OWNED BY NONE",
         "sequence shop.pinned_id_seq: owned by changed from shop.pinned.id to none",
     ),
+    "extension gone": ("DROP EXTENSION vector", "extension vector is missing"),
+    "extension of another version": (
+        "UPDATE pg_extension SET extversion = '0.1' WHERE extname = 'vector'",
+        "extension vector: version changed from ",
+    ),
+    "materialized view gone": (
+        "DROP MATERIALIZED VIEW shop.never",
+        "materialized view shop.never is missing",
+    ),
+    "materialized view's definition": (
+        "DROP MATERIALIZED VIEW shop.never; CREATE MATERIALIZED VIEW shop.never AS SELECT 2 AS one WITH NO DATA",
+        "materialized view shop.never: definition changed from SELECT 1 AS one; to SELECT 2 AS one;",
+    ),
+    "materialized view's options": (
+        "ALTER MATERIALIZED VIEW shop.counts SET (fillfactor = 80)",
+        "materialized view shop.counts: options changed from none to [fillfactor=80]",
+    ),
+    "domain's default": (
+        "ALTER DOMAIN shop.code SET DEFAULT 'some'",
+        "type shop.code: default changed from 'none'::text to 'some'::text",
+    ),
+    "domain may be NULL": (
+        "ALTER DOMAIN shop.code DROP NOT NULL",
+        "type shop.code: not null changed from True to False",
+    ),
+    "domain's base type": (
+        "DROP DOMAIN shop.code; CREATE DOMAIN shop.code AS varchar(9) DEFAULT 'none' NOT NULL",
+        "type shop.code: base type changed from text to character varying(9)",
+    ),
+    "range's subtype": (
+        "DROP TYPE shop.span; CREATE TYPE shop.span AS RANGE (subtype = float4)",
+        "type shop.span: range changed",
+    ),
+    "base type's storage": (
+        "ALTER TYPE shop.raw SET (STORAGE = external)",
+        "type shop.raw: base changed",
+    ),
+    "row level security for the owner too": (
+        "ALTER TABLE shop.users FORCE ROW LEVEL SECURITY",
+        "table shop.users: forced row level security changed from False to True",
+    ),
+    "partition bound": (
+        "ALTER TABLE shop.orders DETACH PARTITION shop.orders_2024; ALTER TABLE shop.orders "
+        "ATTACH PARTITION shop.orders_2024 FOR VALUES FROM ('2024-01-01 00:00+00') TO ('2026-01-01 00:00+00')",
+        "table shop.orders_2024: partition bound changed",
+    ),
+    "partition key": (
+        "DROP TABLE shop.listed; CREATE TABLE shop.listed (a int, b int) PARTITION BY LIST (b)",
+        "table shop.listed: partition key changed from LIST (a) to LIST (b)",
+    ),
+    "trigger's definition": (
+        "DROP TRIGGER users_touch ON shop.users; CREATE TRIGGER users_touch BEFORE INSERT ON shop.users "
+        "FOR EACH ROW EXECUTE FUNCTION shop.touch()",
+        "trigger users_touch on shop.users: definition changed",
+    ),
+    "inherited column made its own": (
+        "ALTER TABLE shop.child NO INHERIT shop.parent; ALTER TABLE shop.child INHERIT shop.parent",
+        "column shop.child.a: origin changed from inherited to own",
+    ),
+    "inherited constraint made its own": (
+        "ALTER TABLE shop.child ADD CONSTRAINT a_positive CHECK (a > 0)",
+        "constraint a_positive on shop.child: origin changed from inherited to own",
+    ),
     "operator gone": ("DROP OPERATOR shop.## (int, int)", "operator shop.##(integer,integer) is missing"),
 }
 
@@ -227,6 +290,29 @@ DATA_CORRUPTIONS: dict[str, tuple[str, str]] = {
     "trailing blank": ("UPDATE shop.things SET bc = 'bc' WHERE id = 7", THINGS.format("bc")),
     "bounds of an array": ("UPDATE shop.things SET ai = '{1,2}' WHERE id = 1002", THINGS.format("ai")),
     "empty array for NULL": ("UPDATE shop.things SET ai = '{}' WHERE id = 1001", THINGS.format("ai")),
+    "NULL in quotes in an array": (
+        "UPDATE shop.things SET at[3] = 'NULL' WHERE id = 7",
+        THINGS.format("at"),
+    ),
+    "minus zero in an array": ("UPDATE shop.things SET af = '{-0,NaN}' WHERE id = 1002", THINGS.format("af")),
+    "NaN in an array": ("UPDATE shop.things SET af = '{-0,1}' WHERE id = 1002", THINGS.format("af")),
+    "NaN in real": ("UPDATE shop.things SET f4 = 'Infinity' WHERE id = 1003", THINGS.format("f4")),
+    "NaN for infinity": ("UPDATE shop.things SET f8 = 'NaN' WHERE id = 1003", THINGS.format("f8")),
+    "a cent": ("UPDATE shop.things SET m = m + 0.01::money WHERE id = 7", THINGS.format("m")),
+    "end of a range": ("UPDATE shop.things SET r = int4range(7, 13) WHERE id = 7", THINGS.format("r")),
+    "empty range for NULL": ("UPDATE shop.things SET r = 'empty' WHERE id = 1001", THINGS.format("r")),
+    "gap in a multirange": (
+        "UPDATE shop.things SET mr = '{[7,9),[10,12)}' WHERE id = 7",
+        THINGS.format("mr"),
+    ),
+    "weight in a tsvector": (
+        "UPDATE shop.things SET tv = setweight(tv, 'A') WHERE id = 7",
+        THINGS.format("tv"),
+    ),
+    "position in a tsvector": (
+        "UPDATE shop.things SET tv = to_tsvector('simple', 'word the 8') WHERE id = 8",
+        THINGS.format("tv"),
+    ),
     "a high bit of bigint": (
         "UPDATE shop.things SET i8 = i8 # (1::bigint << 45) WHERE id = 7",
         THINGS.format("i8"),
@@ -304,8 +390,8 @@ HARMLESS = {
     "partition detached and attached": "ALTER TABLE shop.orders DETACH PARTITION shop.orders_2024;\n"
     "ALTER TABLE shop.orders ATTACH PARTITION shop.orders_2024 FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
     "materialized view refreshed": "REFRESH MATERIALIZED VIEW shop.counts",
-    "table made again": "CREATE TABLE x (LIKE shop.child INCLUDING ALL);\nINSERT INTO x SELECT * FROM shop.child;\n"
-    "DROP TABLE shop.child;\nALTER TABLE x INHERIT shop.parent;\nALTER TABLE x SET SCHEMA shop;\n"
+    "table made again": "CREATE TABLE x (b int) INHERITS (shop.parent);\nINSERT INTO x SELECT * FROM shop.child;\n"
+    "DROP TABLE shop.child;\nALTER TABLE x SET SCHEMA shop;\n"
     "ALTER TABLE shop.x RENAME TO child;\nGRANT ALL ON shop.child TO postgres;\nREVOKE SELECT ON shop.child FROM lk_reader",
     "other session defaults": "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = german', current_database()); "
     "EXECUTE format('ALTER DATABASE %I SET search_path = shop', current_database()); "

@@ -62,6 +62,7 @@ def original(servers) -> Iterator[Taken]:
     run(server.url(), ROLES)
     with connect(server.url(), "tests") as connection:
         execute(connection, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    run(server.url(name), "CREATE EXTENSION vector")
     run(server.url(name), RICH_SCHEMA.read_text())
     yield take(server.url(name))
     with connect(server.url(), "tests") as connection:

@@ -1,4 +1,4 @@
-"""Fingerprints across servers, dumps, snapshots, roles and sessions; sample keys of differing rows."""
+"""Fingerprints across servers, dumps, snapshots, roles and sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from psycopg2 import sql
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import DatabaseError
@@ -20,7 +19,6 @@ from lockkeeper.postgres.fingerprint import (
     compare_schemas,
     data,
     data_fingerprint,
-    sample_differences,
     schema_fingerprint,
 )
 
@@ -244,6 +242,16 @@ def test_virtual_generated_columns_count_by_value(servers, make_database) -> Non
     assert found == "table public.t: content of column b differs (2 rows on both sides)"
 
 
+def test_a_not_null_that_children_do_not_inherit_is_another_one(servers, make_database) -> None:
+    url = make_database(servers(18))
+    run(url, "CREATE TABLE t (a int CONSTRAINT here NOT NULL NO INHERIT)")
+    before = schema_of(url)
+    run(url, "ALTER TABLE t ALTER CONSTRAINT here INHERIT")
+    assert compare_schemas(before, schema_of(url)) == [
+        "column public.t.a is NOT NULL now",
+    ]
+
+
 def test_xml_and_types_of_extensions_are_hashed_by_their_text(servers, make_database) -> None:
     url = make_database(servers(15))
     run(
@@ -285,70 +293,3 @@ def test_the_widest_table_and_a_value_of_30_megabytes_can_be_read(server, databa
     assert len(before.tables["public.wide"].columns) == 1600
     run(database, "UPDATE big SET b = set_byte(b, 29999999, 0)")
     assert len(compare_data(before, data_fingerprint(database))) == 1
-
-
-@pytest.fixture
-def pair(server, make_database) -> tuple[URL, URL]:
-    """Two databases with the same table of 5,000 rows."""
-    urls = make_database(server), make_database(server)
-    for url in urls:
-        run(
-            url,
-            "CREATE TABLE t (tenant int, id text, secret text, n numeric, PRIMARY KEY (id, tenant));"
-            "INSERT INTO t SELECT i % 7, 'k' || i, 'hidden', i FROM generate_series(1, 5000) AS i;"
-            "CREATE TABLE keyless AS SELECT i % 10 AS i FROM generate_series(1, 1000) AS i;",
-        )
-    return urls
-
-
-def test_differing_rows_are_named_by_key_and_column_and_nothing_else_is_shown(pair) -> None:
-    before, after = pair
-    run(
-        after,
-        "UPDATE t SET secret = 'leaked' WHERE id = 'k70';"
-        "UPDATE t SET n = 1.0, secret = NULL WHERE id = 'k1';"
-        "DELETE FROM t WHERE id = 'k4000'; INSERT INTO t VALUES (1, 'new', 'hidden', 0)",
-    )
-    found = sample_differences(before, after, "public.t")
-    assert found.changed == {"id=k70, tenant=0": ("secret",), "id=k1, tenant=1": ("secret", "n")}
-    assert found.missing == ("id=k4000, tenant=3",)
-    assert found.unexpected == ("id=new, tenant=1",)
-    assert (found.changed_rows, found.missing_rows, found.unexpected_rows) == ({"secret": 2, "n": 1}, 1, 1)
-    assert found.complete
-    assert "hidden" not in repr(found)
-    assert "leaked" not in repr(found)
-    assert "column n differs in 1 rows, e.g. id=k1, tenant=1" in " ".join(found.sentences())
-
-
-def test_a_lost_column_is_counted_up_to_the_bound(pair) -> None:
-    before, after = pair
-    run(after, "UPDATE t SET secret = NULL")
-    assert sample_differences(before, after, "public.t").changed_rows == {"secret": 5000}
-    some = sample_differences(before, after, "public.t", limit=3, max_rows=100)
-    assert not some.complete
-    assert len(some.changed) == 3
-    assert 0 < some.changed_rows["secret"] <= 101
-
-
-def test_rows_without_a_key_are_counted(pair) -> None:
-    before, after = pair
-    run(after, "DELETE FROM keyless WHERE ctid IN (SELECT min(ctid) FROM keyless GROUP BY i HAVING i < 3)")
-    found = sample_differences(before, after, "public.keyless")
-    assert (found.key, found.missing_rows, found.unexpected_rows) == ((), 3, 0)
-    assert found.sentences() == ["table public.keyless: 3 rows are missing"]
-
-
-def test_sampling_a_table_that_is_not_there_says_where(pair) -> None:
-    with pytest.raises(DatabaseError, match=r"has no table public\.nothing"):
-        sample_differences(*pair, "public.nothing")
-
-
-def test_quoted_names_can_be_sampled(server, make_database) -> None:
-    urls = [make_database(server) for _ in range(2)]
-    for value, url in enumerate(urls):
-        statement = sql.SQL(
-            'CREATE TABLE {t} ("K 1" int PRIMARY KEY, v int); INSERT INTO {t} VALUES (1, {v})'
-        )
-        with connect(url, "tests") as connection:
-            execute(connection, statement.format(t=sql.Identifier('A "b" %'), v=sql.Literal(value)))
-    assert sample_differences(*urls, 'public."A ""b"" %"').changed == {"K 1=1": ("v",)}

@@ -27,7 +27,7 @@ from lockkeeper.proving import (
     rehearse,
     run_migration_test,
 )
-from lockkeeper.proving.reports import summary
+from lockkeeper.proving.reports import proof_lines, summary
 
 pytestmark = pytest.mark.usefixtures("only_the_stairway")
 CREATE = ("CREATE TABLE t (id int PRIMARY KEY, name text)", "DROP TABLE t")
@@ -65,7 +65,16 @@ def test_residue_and_loss_after_a_downgrade_are_named(write, rows, server) -> No
     assert found(report, "r3") == {(FindingKind.DATA_CHANGED, "public.t.name")}
     assert found(report, "r5") == {(FindingKind.DATA_LOST, "public.t")}
     (lost,) = report.proofs[4].findings
-    assert "had 20 rows and has 15" in lost.message
+    assert lost.message == (
+        "public.t had 20 rows and has 15 after the downgrade: "
+        "5 are missing (id=16; id=17; id=18; id=19; id=20)"
+    )
+    (changed,) = report.proofs[2].findings
+    assert changed.message == (
+        "column public.t.name has other values after the downgrade: "
+        "20 of 20 rows differ (id=1; id=2; id=3; id=4; id=5; ...)"
+    )
+    assert (changed.rows, changed.keys) == (20, ("id=1", "id=2", "id=3", "id=4", "id=5"))
     assert report.exit_code == 1
 
 
@@ -104,6 +113,42 @@ def test_declared_with_a_reason_no_way_back_is_accepted(write, server) -> None:
     assert states(report) == ["passed", "irreversible", "irreversible"]
     assert [proof.reason for proof in report.proofs[1:]] == ["the names are gone", "too big to go back"]
     assert (report.exit_code, report.declared, report.coverage) == (0, 2, 1.0)
+
+
+def test_what_an_irreversible_revision_does_to_other_rows_is_shown(write, rows, server) -> None:
+    """Nothing is reverted there, so nothing is compared with what was before: it is told instead."""
+    attribute = 'lockkeeper_irreversible = "the names are gone"'
+    settings = write(
+        CREATE,
+        ("CREATE TABLE other AS SELECT id FROM t", "DROP TABLE other"),
+        ("ALTER TABLE t DROP name; DELETE FROM other WHERE id > 17", None, attribute),
+    )
+    report = run_migration_test(settings, server.url(), sample_data=rows)
+    assert (states(report)[2], report.exit_code) == ("irreversible", 0)
+    assert set(report.proofs[2].data_changes) == {
+        "column public.t.name is gone with the values of 20 rows (id=1; id=2; id=3; id=4; id=5; ...)",
+        "public.other had 20 rows and has 17 after the upgrade",
+    }
+    assert "changes data: public.other had 20 rows and has 17 after the upgrade" in proof_lines(
+        report.proofs[2]
+    )
+
+
+def test_a_project_that_leads_to_no_revision_could_not_be_checked(write, tmp_path: Path, server) -> None:
+    settings = write(CREATE, ini="version_locations = %(here)s/mistyped\n")
+    report = run_migration_test(settings, server.url())
+    assert (report.proofs, report.exit_code, report.coverage) == ((), 2, 0.0)
+    assert "leads to no revisions" in report.checks[0].message
+
+
+def test_a_baseline_that_is_at_the_heads_leaves_nothing_to_prove(write, tmp_path: Path, server) -> None:
+    file = tmp_path / "schema.sql"
+    file.write_text(
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);"
+        "INSERT INTO alembic_version VALUES ('r1')"
+    )
+    report = run_migration_test(write(CREATE), server.url(), baseline=Baseline(file))
+    assert (report.proofs, report.exit_code, report.coverage) == ((), 0, 1.0)
 
 
 def test_a_declaration_for_a_revision_that_does_not_exist_is_refused(write, server) -> None:

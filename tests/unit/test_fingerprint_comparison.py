@@ -180,6 +180,14 @@ def test_a_stale_materialized_view_can_be_left_out() -> None:
     assert compare_data(view("1"), view("2")) == ["materialized view v: rows differ (1 row on both sides)"]
 
 
+def test_what_a_manifest_of_an_earlier_release_does_not_know_is_no_difference() -> None:
+    known, other = schema(users(origin="own")), schema(users(origin="inherited"))
+    assert compare_schemas(schema(users()), known) == compare_schemas(known, schema(users())) == []
+    assert compare_schemas(other, known) == [
+        "column public.users.email: origin changed from inherited to own"
+    ]
+
+
 def test_large_objects_are_compared() -> None:
     def objects(content: str) -> DataFingerprint:
         one = TableFingerprint(table="large objects", rows=1, digest=content, columns={"content": content})

@@ -11,8 +11,8 @@ from lockkeeper.config import AlembicSettings
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import DataFingerprint, Revision, TableFingerprint, utc_now
 from lockkeeper.proving import FindingKind, MigrationTestReport, ProofState, RevisionProof, read_declarations
+from lockkeeper.proving.data_findings import data_findings
 from lockkeeper.proving.models import Finding
-from lockkeeper.proving.observation import data_findings
 from lockkeeper.proving.reports import junit_report, markdown_report, summary
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from lockkeeper.postgres.fingerprint.data import data_fingerprint
 from lockkeeper.postgres.fingerprint.data_comparison import compare_data
-from lockkeeper.postgres.fingerprint.samples import SampleDifferences, sample_differences
+from lockkeeper.postgres.fingerprint.row_differences import SHOWN_KEYS, RowDifferences
+from lockkeeper.postgres.fingerprint.row_memory import RowMemory
 from lockkeeper.postgres.fingerprint.schema import schema_fingerprint
 from lockkeeper.postgres.fingerprint.schema_comparison import compare_schemas
 
 __all__ = [
-    "SampleDifferences",
+    "SHOWN_KEYS",
+    "RowDifferences",
+    "RowMemory",
     "compare_data",
     "compare_schemas",
     "data_fingerprint",
-    "sample_differences",
     "schema_fingerprint",
 ]

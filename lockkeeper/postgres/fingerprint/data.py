@@ -51,7 +51,8 @@ _LARGE_OBJECTS = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata),
     pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')
 """
-_LARGE_OBJECT_COLUMNS = ("owner", "grants", "length", "content")
+LARGE_OBJECTS = "large objects"
+LARGE_OBJECT_COLUMNS = ("owner", "grants", "length", "content")
 
 
 @dataclass(frozen=True)
@@ -211,18 +212,27 @@ def read_sequences(session: Connection) -> dict[str, str]:
 def read_large_objects(session: Connection) -> TableFingerprint:
     """Digest large objects: number, owners, grants, lengths and contents."""
     any_here, may_read = fetch_one(session, _LARGE_OBJECTS)
-    pages = sql.SQL(named_query(f"fingerprint/large_object_pages_{'direct' if may_read else 'by_function'}"))
-    query = sql.SQL(named_query("fingerprint/large_object_sums")).format(pages=pages)
-    with _naming("large objects"):
-        found = fetch_one(session, query) if any_here else (0,) * (1 + len(_LARGE_OBJECT_COLUMNS))
+    query = sql.SQL(named_query("fingerprint/large_object_sums"))
+    with _naming(LARGE_OBJECTS):
+        found = (
+            fetch_one(session, query.format(objects=large_objects_query(may_read)))
+            if any_here
+            else (0,) * (1 + len(LARGE_OBJECT_COLUMNS))
+        )
     count, *sums = (int(value) for value in found)
     return TableFingerprint(
-        table="large objects",
-        kind="large objects",
+        table=LARGE_OBJECTS,
+        kind=LARGE_OBJECTS,
         rows=count,
         digest=digest(sum(sums)),
-        columns={name: digest(value) for name, value in zip(_LARGE_OBJECT_COLUMNS, sums, strict=True)},
+        columns={name: digest(value) for name, value in zip(LARGE_OBJECT_COLUMNS, sums, strict=True)},
     )
+
+
+def large_objects_query(may_read: bool) -> sql.Composable:
+    """Return the query for each large object's hashes; ``may_read``: pg_largeobject itself."""
+    pages = sql.SQL(named_query(f"fingerprint/large_object_pages_{'direct' if may_read else 'by_function'}"))
+    return sql.SQL(named_query("fingerprint/large_objects")).format(pages=pages)
 
 
 class _Reader:

@@ -24,6 +24,7 @@ from psycopg2 import sql
 # Part of every digest: fingerprints made in different ways are never compared.
 ALGORITHM = "1"
 _DIGEST_BITS = 128
+PACKED_BYTES = 8
 
 _INT4_RANGE = "BETWEEN -2147483648 AND 2147483647"
 # Seconds as float8 are exact to the microsecond where they need less than 52 bits: well beyond these years.
@@ -70,8 +71,13 @@ class Column:
 
     @property
     def seed(self) -> int:
-        """A number that depends on nothing but the column's name: its position may change."""
-        return int.from_bytes(hashlib.blake2b(self.name.encode(), digest_size=8).digest(), "big") >> 1
+        """What NULL hashes to in this column."""
+        return column_seed(self.name)
+
+
+def column_seed(name: str) -> int:
+    """Return a number that depends on nothing but the column's name: its position may change."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def value_text(column: Column) -> sql.Composable:
@@ -79,7 +85,7 @@ def value_text(column: Column) -> sql.Composable:
     return sql.SQL(f"textin({column.output}({_value(column)}))")
 
 
-def value_hash(column: Column) -> sql.Composable:
+def value_hash(column: Column) -> sql.SQL:
     """Return SQL for the hash of the column's value; NULL has one too."""
     value, seed = _value(column), f"{column.seed}::int8"
     as_text = _TEXT_HASH.format(out=column.output, v=value, s=seed)
@@ -93,15 +99,20 @@ def _value(column: Column) -> str:
 
 def row_hash(hashes: Sequence[str]) -> sql.Composable:
     """Return SQL that mixes the named columns' hashes to one of the row (53 of its bits take part)."""
-    return sql.SQL(f"hashfloat8extended(({_exclusive_or(hashes)})::float8, 0)") if hashes else sql.SQL("1")
+    return sql.SQL(f"hashfloat8extended(({_joined('#', hashes)})::float8, 0)") if hashes else sql.SQL("1")
 
 
-def _exclusive_or(terms: Sequence[str]) -> str:
+def packed(hashes: Sequence[str]) -> sql.Composable:
+    """Return SQL for the named hashes as one bytea: ``PACKED_BYTES`` each, in this order."""
+    return sql.SQL(_joined("||", [f"int8send({name})" for name in hashes]) if hashes else "''::bytea")
+
+
+def _joined(operator: str, terms: Sequence[str]) -> str:
     # Balanced, since a chain of 1,600 columns would nest the expression as deep.
     if len(terms) == 1:
         return terms[0]
     middle = len(terms) // 2
-    return f"({_exclusive_or(terms[:middle])} # {_exclusive_or(terms[middle:])})"
+    return f"({_joined(operator, terms[:middle])} {operator} {_joined(operator, terms[middle:])})"
 
 
 def digest(total: int) -> str:

@@ -29,6 +29,8 @@ _PHRASES: dict[tuple[str, Any], str] = {
     ("not null", "yes"): "is NOT NULL now",
 }
 _MAINTAIN_SINCE = 17
+# Manifests of earlier releases do not have these, and what is not known is no difference.
+_ADDED_LATER = frozenset({"origin"})
 
 
 def compare_schemas(
@@ -89,6 +91,8 @@ class _Comparison:
     def _properties(self, kind: str, identity: str, old: Properties, new: Properties) -> Iterator[str]:
         for name in sorted(old.keys() | new.keys()):
             if name == BELONGS_TO or (name == _POSITION and not self._physical_order):
+                continue
+            if name in _ADDED_LATER and not (name in old and name in new):
                 continue
             was, now = old.get(name), new.get(name)
             if was == now or self._only_written_differently(was, now):

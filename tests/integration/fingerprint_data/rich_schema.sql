@@ -4,7 +4,12 @@ CREATE SCHEMA "Mixed Case";
 CREATE TYPE shop.mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN shop.email AS text CONSTRAINT has_at CHECK (VALUE LIKE '%@%');
 CREATE TYPE shop.point AS (x int, y double precision, label text);
+CREATE DOMAIN shop.code AS text DEFAULT 'none' NOT NULL;
 CREATE TYPE shop.span AS RANGE (subtype = float8);
+CREATE TYPE shop.raw;
+CREATE FUNCTION shop.raw_in(cstring) RETURNS shop.raw LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION shop.raw_out(shop.raw) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE shop.raw (INPUT = shop.raw_in, OUTPUT = shop.raw_out, LIKE = text);
 CREATE SEQUENCE shop.ticket START 100 INCREMENT 5 CACHE 10;
 
 CREATE FUNCTION shop.touch() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -66,9 +71,9 @@ SELECT
     i, 'q', repeat(md5(i::text), 200)
 FROM generate_series(1, 300) AS i;
 INSERT INTO shop.things (id) VALUES (1001);
-INSERT INTO shop.things (id, f4, f8, n, d, ts, tz, t, ai, iv)
-VALUES (1002, '-0', '-0', 'NaN', 'infinity', 'infinity', '-infinity', '', '[0:1]={1,2}', '1 mon -1 day'),
-    (1003, 'NaN', 'Infinity', '1.00', '4000-01-01 BC', '1500-01-01', '9999-12-31', 'ß', '{}', '24 hours');
+INSERT INTO shop.things (id, f4, f8, n, d, ts, tz, t, ai, iv, af)
+VALUES (1002, '-0', '-0', 'NaN', 'infinity', 'infinity', '-infinity', '', '[0:1]={1,2}', '1 mon -1 day', '{0,NaN}'),
+    (1003, 'NaN', 'Infinity', '1.00', '4000-01-01 BC', '1500-01-01', '9999-12-31', 'ß', '{}', '24 hours', '{}');
 
 INSERT INTO shop.users (name, email, born)
 SELECT 'user ' || i, i || '@example.com', date '1970-01-01' + i FROM generate_series(1, 500) AS i;
@@ -87,7 +92,8 @@ CREATE TABLE "Mixed Case"."Table ""q""" ("Col A" int, "select" text, UNIQUE ("Co
 INSERT INTO "Mixed Case"."Table ""q""" VALUES (1, 'x'), (2, NULL), (NULL, 'y'), (NULL, 'y');
 CREATE UNLOGGED TABLE shop.scratch (a int DEFAULT nextval('shop.ticket'), b int);
 INSERT INTO shop.scratch (b) SELECT i % 3 FROM generate_series(1, 50) AS i;
-CREATE TABLE shop.parent (a int);
+CREATE TABLE shop.listed (a int, b int) PARTITION BY LIST (a);
+CREATE TABLE shop.parent (a int CONSTRAINT a_positive CHECK (a > 0));
 CREATE TABLE shop.child (b int) INHERITS (shop.parent);
 INSERT INTO shop.child VALUES (1, 2);
 CREATE TABLE shop.pinned (id serial, k text COLLATE "C" NOT NULL, CONSTRAINT pinned_k UNIQUE (k));

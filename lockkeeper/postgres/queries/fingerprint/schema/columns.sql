@@ -15,6 +15,12 @@ SELECT
                   AND o.contype = 'n'
                   AND o.conkey = ARRAY[a.attnum] AND NOT o.convalidated
             ) THEN 'not validated'
+            WHEN EXISTS (
+                SELECT FROM pg_constraint AS o
+                WHERE o.conrelid = c.oid
+                  AND o.contype = 'n'
+                  AND o.conkey = ARRAY[a.attnum] AND o.connoinherit
+            ) THEN 'not inherited'
             ELSE 'yes' END,
         'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
         'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
@@ -27,6 +33,8 @@ SELECT
         'statistics target', NULLIF(a.attstattarget, -1),
         'options', (SELECT jsonb_agg(o.o ORDER BY o.o) FROM unnest(a.attoptions) AS o (o)),
         'foreign options', (SELECT jsonb_agg(o.o ORDER BY o.o) FROM unnest(a.attfdwoptions) AS o (o)),
+        -- A partition's columns are never its own, whoever made them.
+        'origin', CASE WHEN a.attislocal OR c.relispartition THEN 'own' ELSE 'inherited' END,
         'position', row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum)
     ) AS properties
 FROM pg_attribute AS a

@@ -14,6 +14,7 @@ SELECT
     jsonb_build_object(
         'definition', regexp_replace(pg_get_constraintdef(o.oid), ' NOT VALID$', ''),
         'validated', o.convalidated,
+        'origin', CASE WHEN o.conislocal OR c.relispartition THEN 'own' ELSE 'inherited' END,
         'triggers disabled', (
             SELECT count(*)
             FROM pg_trigger AS t

@@ -1,0 +1,218 @@
+"""Remembers what the rows of a database were, so that it can be said later which of them are not any more.
+
+Guarantees: no content is kept but the key's, and of that the beginning; memory is bounded by ``max_bytes``
+whatever the tables' sizes. Of a table that does not fit a share of the rows is kept, chosen by the hashes of
+their keys, so that the same rows are looked at again wherever they lie then; how large the share is, is told.
+Only ACCESS SHARE is taken, while rows are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from lockkeeper.models import DataFingerprint, TableFingerprint
+from lockkeeper.postgres.connection import Connection, fetch_all, fetch_value, named_query
+from lockkeeper.postgres.fingerprint.data import (
+    LARGE_OBJECT_COLUMNS,
+    LARGE_OBJECTS,
+    Table,
+    large_objects_query,
+    list_tables,
+)
+from lockkeeper.postgres.fingerprint.hashing import (
+    PACKED_BYTES,
+    Column,
+    hashed_rows,
+    packed,
+    row_hash,
+    value_hash,
+    value_text,
+)
+from lockkeeper.postgres.fingerprint.row_differences import RowDifferences, Rows, compare_rows
+from lockkeeper.postgres.fingerprint.session import pinned_settings
+
+MAX_BYTES = 64 << 20
+BUCKETS = 1 << 14
+SHOWN_CHARACTERS = 60
+_ROW_BYTES = 250  # what Python needs for a row, beside its hashes
+_TABLES_AT_ONCE = 40
+_MAY_READ_LARGE_OBJECTS = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Rows as they were when ``fingerprint`` was taken; ``share`` is how many of the buckets they fill."""
+
+    fingerprint: TableFingerprint
+    share: int
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What to read of one table: ``columns`` in this order, rows of the first ``share`` buckets."""
+
+    table: Table
+    columns: tuple[Column, ...]
+    key: tuple[Column, ...]
+    share: int
+
+    def query(self, number: int) -> sql.Composable:
+        """Return a query for ``number``, the row's name and its packed hashes."""
+        return sql.SQL("SELECT {}, name, {} FROM {}").format(
+            sql.SQL(str(number)),
+            packed([f"h{i}" for i in range(len(self.columns))]),
+            hashed_rows(self.columns, self._source, also=[sql.SQL("{} AS name").format(self._name)]),
+        )
+
+    @property
+    def _name(self) -> sql.Composable:
+        parts = [
+            sql.SQL("{} || pg_catalog.left({}, {})").format(
+                sql.Literal(f"{', ' if number else ''}{column.name}="),
+                value_text(column),
+                sql.Literal(SHOWN_CHARACTERS),
+            )
+            for number, column in enumerate(self.key)
+        ]
+        return sql.SQL(" || ").join(parts) if parts else sql.SQL("''::text")
+
+    @property
+    def _source(self) -> sql.Composable:
+        if self.share == BUCKETS:
+            return self.table.source
+        hashes = [value_hash(column).string for column in self.key or self.columns]
+        return sql.SQL("{} WHERE ({} & {}) < {}").format(
+            self.table.source, row_hash(hashes), sql.Literal(BUCKETS - 1), sql.Literal(self.share)
+        )
+
+
+class RowMemory:
+    """Rows of one database.
+
+    Args:
+        connection: an idle autocommit connection to it, or one in a transaction.
+        max_bytes: about how much memory to use at most.
+    """
+
+    def __init__(self, connection: Connection, *, max_bytes: int = MAX_BYTES) -> None:
+        self._connection = connection
+        self._max_bytes = max_bytes
+        self._kept: dict[str, _Kept] = {}
+
+    def remember(self, data: DataFingerprint) -> None:
+        """Keep the rows as they are now; reads only tables whose fingerprint is not that of the last time.
+
+        Args:
+            data: the fingerprint of this moment, by columns; other tables than those in it are left out.
+
+        Raises:
+            DatabaseError: a table cannot be read.
+        """
+        wanted = {name: table for name, table in data.tables.items() if table.rows}
+        if data.large_objects is not None and data.large_objects.rows:
+            wanted[LARGE_OBJECTS] = data.large_objects
+        shares = _shares(wanted, self._max_bytes)
+        self._kept = {
+            name: kept
+            for name, kept in self._kept.items()
+            if name in wanted and (kept.fingerprint, kept.share) == (wanted[name], shares[name])
+        }
+        new = {name: shares[name] for name in wanted if name not in self._kept}
+        if new:
+            with pinned_settings(self._connection):
+                for name, rows in self._read(new):
+                    self._kept[name] = _Kept(wanted[name], shares[name], rows)
+
+    def differences(self, name: str) -> RowDifferences | None:
+        """Say how the rows of a table (or ``large objects``) differ now; None when nothing can be said.
+
+        That is so for a table that had no rows, and for one that fits into memory in part only and has lost
+        the columns by which the part was chosen.
+
+        Raises:
+            DatabaseError: the table cannot be read.
+        """
+        kept = self._kept.get(name)
+        if kept is None:
+            return None
+        with pinned_settings(self._connection):
+            now = self._read_again(name, kept)
+        return None if now is None else compare_rows(kept.rows, now, rows=kept.fingerprint.rows)
+
+    def _read(self, shares: Mapping[str, int]) -> Iterator[tuple[str, Rows]]:
+        if LARGE_OBJECTS in shares:
+            yield LARGE_OBJECTS, self._large_objects(shares[LARGE_OBJECTS])
+        tables = [table for table in list_tables(self._connection) if table.name in shares]
+        parameters = {"tables": [table.name for table in tables]}
+        keys: dict[str, list[str]] = dict(
+            fetch_all(self._connection, named_query("fingerprint/row_keys"), parameters)
+        )
+        readings = []
+        for table in tables:
+            key = _named(table, keys.get(table.name, ()))
+            readings.append(_Reading(table, table.columns, key, shares[table.name]))
+        for start in range(0, len(readings), _TABLES_AT_ONCE):
+            yield from self._rows(readings[start : start + _TABLES_AT_ONCE])
+
+    def _read_again(self, name: str, kept: _Kept) -> Rows | None:
+        if name == LARGE_OBJECTS:
+            return self._large_objects(kept.share)
+        found = [table for table in list_tables(self._connection) if table.name == name]
+        if not found:
+            return Rows(kept.rows.columns, kept.rows.key, ())
+        there = {column.name for column in found[0].columns}
+        chosen_by = kept.rows.key or kept.rows.columns
+        if kept.share < BUCKETS and not there.issuperset(chosen_by):
+            return None
+        columns = _named(found[0], [column for column in kept.rows.columns if column in there])
+        key = _named(found[0], [column for column in kept.rows.key if column in there])
+        ((_, rows),) = self._rows([_Reading(found[0], columns, key, kept.share)])
+        return rows
+
+    def _rows(self, readings: Sequence[_Reading]) -> Iterator[tuple[str, Rows]]:
+        query = sql.SQL(" UNION ALL ").join(reading.query(i) for i, reading in enumerate(readings))
+        found: list[list[tuple[str, bytes]]] = [[] for _ in readings]
+        for number, name, hashes in fetch_all(self._connection, query):
+            found[number].append((name, bytes(hashes)))
+        for reading, rows in zip(readings, found, strict=True):
+            columns, key = _names(reading.columns), _names(reading.key)
+            yield reading.table.name, Rows(columns, key, rows)
+
+    def _large_objects(self, share: int) -> Rows:
+        may_read = bool(fetch_value(self._connection, _MAY_READ_LARGE_OBJECTS))
+        query = sql.SQL(named_query("fingerprint/large_object_rows")).format(
+            objects=large_objects_query(may_read), buckets=sql.Literal(BUCKETS), share=sql.Literal(share)
+        )
+        found = [(str(name), bytes(hashes)) for _, name, hashes in fetch_all(self._connection, query)]
+        return Rows(("oid", *LARGE_OBJECT_COLUMNS), ("oid",), found)
+
+
+def _shares(tables: Mapping[str, TableFingerprint], max_bytes: int) -> dict[str, int]:
+    """Return how many buckets of each table fit: all of the small ones; the others share what is left."""
+    needs = sorted(
+        (table.rows * (_ROW_BYTES + PACKED_BYTES * (1 + len(table.columns))), name)
+        for name, table in tables.items()
+    )
+    shares = {}
+    left = max_bytes
+    for number, (need, name) in enumerate(needs):
+        allowed = left // (len(needs) - number)
+        share = BUCKETS
+        while share > 1 and need * share > allowed * BUCKETS:
+            share //= 2  # a power of two, so that it seldom changes
+        shares[name] = share
+        left -= need * share // BUCKETS
+    return shares
+
+
+def _named(table: Table, names: Sequence[str]) -> tuple[Column, ...]:
+    by_name = {column.name: column for column in table.columns}
+    return tuple(by_name[name] for name in names)
+
+
+def _names(columns: Sequence[Column]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns)
