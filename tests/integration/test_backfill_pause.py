@@ -9,13 +9,15 @@ from contextlib import closing
 import psycopg2
 from sqlalchemy.engine import URL
 
-from lockkeeper.backfill.throttle import others_at_work
+from lockkeeper.backfill.throttle import Observation, Throttle, others_at_work
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.throttle import ThrottleRequest
 from lockkeeper.postgres.connection import connect, execute, fetch_value, libpq_parameters
 from lockkeeper.rename import ColumnChange
 from lockkeeper.rename.connecting import PATIENT_POLICY, session_on
 from lockkeeper.rename.engine import ColumnRename
+from tests.integration.plain_roles import plain_owner
+from tests.integration.planting import busy, wait_for
 
 DEADLINE_S = 60.0
 
@@ -41,6 +43,24 @@ def test_a_backfill_pauses_while_the_impact_budget_is_used_up(database: URL) -> 
         assert not backfill.is_alive()
         assert fetch_value(connection, "SELECT count(*) FROM products WHERE summary = description") == 2000
     assert rename.status().stage == "backfilled"
+
+
+def test_waiting_sessions_of_another_role_count_whatever_the_backfills_role_may_see(database: URL) -> None:
+    with (
+        plain_owner(database) as owner,
+        connect(owner, "backfill", autocommit=False) as backfill,
+        session_on(owner, "watch", None, PATIENT_POLICY) as session,
+    ):
+        observation = Observation(session, lambda: (backfill.info.backend_pid,), (0,))
+        limits = Throttle(max_lock_waiters=0)
+        execute(backfill, "SELECT pg_advisory_xact_lock(7)")
+        assert observation.reasons(limits) == ()
+        with busy(database, "SELECT pg_advisory_xact_lock(7)"):
+            wait_for(database, "EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            assert observation.reasons(limits) == (
+                "sessions waiting for the backfill's locks at 1, allowed 0",
+            )
+            backfill.rollback()
 
 
 def test_a_slow_application_pauses_a_backfill_through_the_monitor_and_a_fast_one_lets_it_go_on(

@@ -16,6 +16,7 @@ from lockkeeper.config import LocalStorageSettings, Target
 from lockkeeper.models import CheckState
 from lockkeeper.postgres.connection import Connection, connect, execute, fetch_value
 from lockkeeper.postgres.databases import data_folder, is_here
+from lockkeeper.postgres.locks import migration_lock
 from lockkeeper.preflight import run_preflight
 from lockkeeper.recovery.capture import capture_readiness
 from lockkeeper.storage.local import Disk, disk_of
@@ -141,6 +142,16 @@ def test_a_scratch_server_of_another_major_is_refused(
     scratch = servers(major).url().render_as_string(hide_password=False)
     [(state, message)] = checks_of(make_target(owner, scratch_url=scratch), "scratch server")
     assert (state, f"PostgreSQL {major}, the target is {DEFAULT_MAJOR}" in message) == (FAILED, True)
+
+
+def test_a_migration_that_another_role_runs_is_told(
+    database: URL, owner: URL, make_target: MakeTarget
+) -> None:
+    target = make_target(owner)
+    with migration_lock(database.set(database=target.maintenance_database), target.database, "r0"):
+        [(state, message)] = checks_of(target, "migration lock")
+        assert (state, "of postgres, lockkeeper:lock:r0" in message) == (FAILED, True), message
+    assert [state for state, _ in checks_of(target, "migration lock")] == [OK]
 
 
 def test_how_old_a_hidden_transaction_is_counts_as_unknown_until_it_can_be_seen(
