@@ -46,7 +46,8 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
             report = run_migration(steps, steps.request(revision, latest_answer(KEYS)))
             policies = run.target.policies
         if report.outcome is Outcome.NEEDS_APPROVAL and can_ask():
-            require_decision(question_key(report), question(report), policies.approval_timeout_s)
+            timeout_s = policies.approval_timeout_s
+            require_decision(question_key(report), question(report, timeout_s), timeout_s)
     except RefusedError as error:
         return refused_state(error, "migrate", target)
     return final_state(report)

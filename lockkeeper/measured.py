@@ -112,6 +112,16 @@ class RevisionEstimate(Fact):
     revision: str
     duration_s: float
     cost: RevisionCost | None = Field(default=None, description="None when it could not be measured.")
+    changes: tuple[str, ...] = Field(default=(), description="What it did to the schema, observed.")
+    own_writes: dict[str, tuple[int, int, int]] | None = Field(
+        default=None, description="See RevisionTiming: rows that it wrote, in the copy or its sample."
+    )
+    irreversible_because: str | None = Field(
+        default=None, description="The project declares that there is no way back, so none was rehearsed."
+    )
+    leaves: tuple[str, ...] = Field(
+        default=(), description="What its downgrade leaves, each with why the project allows it."
+    )
 
 
 class Danger(str, Enum):
@@ -134,6 +144,9 @@ class RiskFinding(Fact):
     held_s: float | None = None
     counts: bool = Field(default=True, description="Whether it is over the budget, or a danger that stands.")
     refuted_because: str | None = Field(default=None, description="Why the lint's danger is none here.")
+    allowed_because: str | None = Field(
+        default=None, description="The reason of the revision's own exemption from the lint's rule."
+    )
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -7,20 +7,28 @@ an error with backticks cannot break the page.
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lockkeeper.markdown import (
+    broken,
+    bullets,
+    code_span,
+    escape_markdown,
+    fenced,
+    markdown_table,
+    narrow_table,
+)
+from lockkeeper.markdown import safe_link as safe_link
 from lockkeeper.models import CheckState, DrillReport, Outcome, RevisionTiming, RunReport, Step, StepState
-from lockkeeper.redaction import redact
 from lockkeeper.risk_report import COST_HEADER, cost_rows, risk_lines
 from lockkeeper.text_units import format_duration as format_duration
 from lockkeeper.text_units import format_size as format_size
+from lockkeeper.text_units import plain as plain
 
 HEADLINES = {
     Outcome.SUCCEEDED: "succeeded",
@@ -46,29 +54,14 @@ STYLES = {
     None: "blue",
 }
 _STEP_STYLES = {StepState.DONE: "green", StepState.FAILED: "red", StepState.RUNNING: "blue"}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!])")
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_LINK = re.compile(r"https?://[^\s<>()\[\]\"|`\\]+")
 PARKED_SHOWN = 20
-WIDEST_CELL, WIDEST_LINE = 40, 72
-"""Characters; Prefect's pages break neither cells nor blocks, and have 726 of 1,280 pixels for them."""
 Rows = Sequence[Sequence[str]]
-
-
-def plain(text: str) -> str:
-    """Return ``text`` without secrets, and without characters that steer a terminal or turn text around."""
-    one_kind_of_space = redact(text).replace("\r\n", "\n").expandtabs(4)  # rich cuts lines with tabs
-    return _CONTROL.sub("\ufffd", one_kind_of_space)
 
 
 def headline(report: RunReport) -> str:
     """Return the run in one line: operation, target and how it ended."""
-    return plain(f"{_operation(report)} of {report.target}: {HEADLINES[report.outcome]}")
-
-
-def _operation(report: RunReport) -> str:
-    return {"migrate": "Migration"}.get(report.operation, report.operation.capitalize())
+    operation = {"migrate": "Migration"}.get(report.operation, report.operation.capitalize())
+    return plain(f"{operation} of {report.target}: {HEADLINES[report.outcome]}")
 
 
 def facts(report: RunReport) -> list[tuple[str, str]]:
@@ -128,8 +121,14 @@ def revision_rows(report: RunReport) -> list[tuple[str, str, str, str, str]]:
     ]  # fmt: skip
     applied = {timing.revision for timing in report.revisions}
     pending = "planned" if report.outcome in (None, Outcome.SUCCEEDED) else "not applied"
+    predicted = {
+        one.revision: f" ({format_duration(one.duration_s)} rehearsed)"
+        for one in (report.risk.estimates if report.risk else ())
+    }
     return rows + [
-        (name, message, pending, "", "") for name, message in messages.items() if name not in applied
+        (name, message, pending + predicted.get(name, ""), "", "")
+        for name, message in messages.items()
+        if name not in applied
     ]
 
 
@@ -203,45 +202,43 @@ def check_summary(report: RunReport) -> str | None:
 
 def markdown_report(report: RunReport) -> str:
     """Return the whole story as Markdown (GitHub's tables), for Prefect's artifacts, files and CI."""
-    parts = [f"# {_escape(headline(report))}"]
+    parts = [f"# {escape_markdown(headline(report))}"]
     if link := safe_link(report.link):
         parts.append(f"[Open the run]({link})")
     if report.error:
-        parts += ["## What went wrong", _fenced(_broken(plain(report.error)))]
+        parts += ["## What went wrong", fenced(broken(plain(report.error)))]
     if report.next_command:
-        parts += ["## What to do next", _fenced(report.next_command, "sh")]
-    parts.append(_table(("", ""), [(name, _code(value)) for name, value in facts(report)]))
+        parts += ["## What to do next", fenced(report.next_command, "sh")]
+    parts.append(markdown_table(("", ""), [(name, code_span(value)) for name, value in facts(report)]))
     parts += _markdown_recovery(report)
     if report.steps:
-        parts += ["## Steps", *_narrow_table(("Step", "State", "Duration", "Detail"), step_rows(report))]
+        parts += ["## Steps", *narrow_table(("Step", "State", "Duration", "Detail"), step_rows(report))]
     if revisions := revision_rows(report):
         header = ("Revision", "Message", "Duration", "Attempts", "Lock time-outs")
-        parts += [
-            "## Revisions",
-            _table(header, [(_code(row[0]), *map(_escape, row[1:])) for row in revisions]),
-        ]
+        rows = [(code_span(row[0]), *map(escape_markdown, row[1:])) for row in revisions]
+        parts += ["## Revisions", markdown_table(header, rows)]
     parts += _markdown_risk(report)
     parts += _markdown_checks(report)
     if lines := monitor_facts(report):
-        parts += ["## Beside the migration", _bullets(lines)]
+        parts += ["## Beside the migration", bullets(lines)]
     if report.warnings:
-        parts += ["## Warnings", _bullets(report.warnings)]
+        parts += ["## Warnings", bullets(report.warnings)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_recovery(report: RunReport) -> list[str]:
     parts = []
     if report.recovery:
-        parts += ["## Recovery", *_narrow_table(("Rung", "Enough", "Duration", "Why"), recovery_rows(report))]
+        parts += ["## Recovery", *narrow_table(("Rung", "Enough", "Duration", "Why"), recovery_rows(report))]
     if lines := restore_facts(report):
-        parts += ["## Restore", _bullets(lines)]
+        parts += ["## Restore", bullets(lines)]
     return parts
 
 
 def _markdown_risk(report: RunReport) -> list[str]:
     lines, rows = risk_lines(report), cost_rows(report)
-    table = _table(COST_HEADER, [tuple(map(_escape, row)) for row in rows])
-    parts = [_bullets(lines)] * bool(lines) + [table] * bool(rows)
+    table = markdown_table(COST_HEADER, [tuple(map(escape_markdown, row)) for row in rows])
+    parts = [bullets(lines)] * bool(lines) + [table] * bool(rows)
     return ["## What it does to the application", *parts] if parts else []
 
 
@@ -253,61 +250,7 @@ def _markdown_checks(report: RunReport) -> list[str]:
         for check in report.checks
         if check.state is not CheckState.OK
     ]
-    return ["## Checks that were not OK", *_narrow_table(("Check", "State", "Message"), rows)] if rows else []
-
-
-def _escape(text: str) -> str:
-    """Return ``text`` as one line of Markdown that shows exactly these characters."""
-    line = " ".join(plain(text).split())
-    line = "".join(_HTML.get(character, character) for character in line)
-    return _MARKDOWN.sub(r"\\\1", line)
-
-
-def _longest_backticks(text: str) -> int:
-    return max((len(run) for run in re.findall(r"`+", text)), default=0)
-
-
-def _code(text: str) -> str:
-    """Return ``text`` as a code span that may stand in a table."""
-    line = " ".join(plain(text).split()) or " "
-    ticks = "`" * (_longest_backticks(line) + 1)
-    pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{ticks}{pad}{line}{pad}{ticks}".replace("|", r"\|")
-
-
-def _fenced(text: str, language: str = "text") -> str:
-    shown = plain(text).strip()
-    fence = "`" * max(3, _longest_backticks(shown) + 1)
-    return f"{fence}{language}\n{shown}\n{fence}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _narrow_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a table that Prefect's pages have room for: its last column goes below it where it is long."""
-    shown, told = [], []
-    for *cells, last in rows:
-        if len(last) > WIDEST_CELL:
-            told.append(f"{cells[0]}: {last}")
-        shown.append([*map(_escape, cells), _escape(last) if len(last) <= WIDEST_CELL else "see below"])
-    return [_table(header, shown), *[_bullets(told)] * bool(told)]
-
-
-def _broken(text: str) -> str:
-    """Break long lines, for a block whose lines are never broken when it is shown."""
-    return "\n".join("\n".join(textwrap.wrap(line, WIDEST_LINE) or [""]) for line in text.splitlines())
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_escape(line)}" for line in lines)
-
-
-def safe_link(link: str | None) -> str | None:
-    """Return ``link`` when it is a web address without secrets that no markup can break, else None."""
-    return link if link and _LINK.fullmatch(link) and redact(link) == link else None
+    return ["## Checks that were not OK", *narrow_table(("Check", "State", "Message"), rows)] if rows else []
 
 
 def terminal_report(report: RunReport) -> RenderableType:

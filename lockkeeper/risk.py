@@ -83,6 +83,8 @@ def judge(
     for finding in lint.report.findings if lint.report else ():
         if finding.counts:
             findings.append(_linted(finding, by_revision, policies))
+        elif finding.allowed_because is not None:
+            findings.append(_allowed(finding))
     if lint.failure:
         message = f"The revisions could not be linted: {lint.failure}"
         findings.append(RiskFinding(kind=Danger.UNREAD, revision="", subject="the plan", message=message))
@@ -187,6 +189,19 @@ def _linted(
         advice=finding.advice,
         counts=refuted is None,
         refuted_because=refuted,
+    )
+
+
+def _allowed(finding: LintFinding) -> RiskFinding:
+    """Return what the revision's own comment takes upon itself: told to whoever approves, never hidden."""
+    return RiskFinding(
+        kind=Danger.LINT,
+        revision=finding.revision or "",
+        subject=finding.rule,
+        message=f"{finding.rule}: {finding.message}",
+        advice=finding.advice,
+        counts=False,
+        allowed_because=finding.allowed_because,
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from lockkeeper.measured import LockHold, RevisionCost, Risk
+from collections.abc import Mapping, Sequence
+
+from lockkeeper.measured import LockHold, RevisionCost, RevisionEstimate, Risk
 from lockkeeper.models import RunReport
 from lockkeeper.text_units import format_duration, format_size
 
 COST_HEADER = ("revision", "table", "lock", "rehearsed", "production", "who waits")
+CHANGES_SHOWN = 20
+"""Of one revision, in a line; --json has them all."""
 _REHEARSALS = {
     "full": "on a restored copy, with its data compared",
     "sampled": (
@@ -51,29 +55,83 @@ def risk_lines(report: RunReport) -> list[str]:
     risk = report.risk
     if risk is None:
         return []
-    lines = [f"Rehearsed {_REHEARSALS.get(risk.rehearsal, risk.rehearsal)}."]
-    lines += verdict_lines(risk) or [
-        f"Nothing is held against {'writers' if risk.blocking == 'writes' else 'readers'} for longer than "
-        f"the budget of {risk.budget_ms} ms."
-    ]
+    lines = [rehearsed_line(risk), *quiet_lines(risk), *verdict_lines(risk)]
     for estimate in risk.estimates:
-        lines += [f"{estimate.revision}: {text}" for text in _work(estimate.cost)]
-    if risk.not_linted:
-        lines.append(f"Not linted: {risk.not_linted}")
+        lines += [f"{estimate.revision}: {text}" for text in estimate_lines(estimate, report)]
     if report.approval is not None:
         lines.append(f"{str(report.approval).capitalize()} ({report.approval.recorded_by or 'here'}).")
     return lines
 
 
+def rehearsed_line(risk: Risk) -> str:
+    """Say on what the plan was rehearsed, and what that cannot show."""
+    return f"Rehearsed {_REHEARSALS.get(risk.rehearsal, risk.rehearsal)}."
+
+
+def quiet_lines(risk: Risk) -> list[str]:
+    """Say that nothing is over the budget, when nothing is."""
+    whom = "writers" if risk.blocking == "writes" else "readers"
+    quiet = f"Nothing is held against {whom} for longer than the budget of {risk.budget_ms} ms."
+    return [] if risk.counting else [quiet]
+
+
 def verdict_lines(risk: Risk) -> list[str]:
-    """Say what a human should look at first, then what was refuted."""
+    """Say what a human should look at first, then what was refuted, and what the revisions allow."""
     counting = [f"{one.revision or 'plan'}: {one.message}" for one in risk.counting]
     refuted = [
         f"{one.revision}: refuted, {one.refuted_because}: {one.message}"
         for one in risk.findings
         if one.refuted_because
     ]
-    return counting + refuted
+    allowed = [
+        f"{one.revision}: allowed by its own comment, {one.allowed_because}: {one.message}"
+        for one in risk.findings
+        if one.allowed_because
+    ]
+    return counting + refuted + allowed
+
+
+def estimate_lines(estimate: RevisionEstimate, report: RunReport) -> list[str]:
+    """Say what one revision does, and whether there is a way back, one sentence each."""
+    lines = []
+    if estimate.irreversible_because is not None:
+        lines.append(f"no way back, so none was rehearsed; declared: {estimate.irreversible_because}")
+    lines += [f"its downgrade is not exact: {one}" for one in estimate.leaves]
+    version_table = report.plan.version_table if report.plan else None
+    sample = report.risk is not None and report.risk.rehearsal == "sampled"
+    lines += effect_lines(estimate.changes, estimate.own_writes, version_table, sample=sample)
+    if estimate.own_writes is None:
+        lines.append("which rows it writes could not be counted.")
+    return lines + _work(estimate.cost)
+
+
+def effect_lines(
+    changes: Sequence[str],
+    own_writes: Mapping[str, tuple[int, int, int]] | None,
+    version_table: str | None = None,
+    *,
+    sample: bool = False,
+) -> list[str]:
+    """Say what a revision has changed: the schema, and the rows of which tables.
+
+    Args:
+        changes: in the schema, one sentence each.
+        own_writes: table -> rows inserted, updated, deleted; None when that is not known.
+        version_table: Alembic's own, which is left out.
+        sample: the rows are those of a sample.
+    """
+    lines = []
+    if changes:
+        more = len(changes) - CHANGES_SHOWN
+        shown = [*changes[:CHANGES_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        lines.append(f"changes: {'; '.join(shown)}.")
+    where = " (in the sample)" if sample else ""
+    for table, counts in sorted((own_writes or {}).items()):
+        if not f".{table}".endswith(f".{version_table or 'alembic_version'}"):
+            written = zip(counts, ("inserted", "updated", "deleted"), strict=True)
+            told = ", ".join(f"{rows:,} {verb}" for rows, verb in written if rows)
+            lines.append(f"writes rows of {table}: {told}{where}.")
+    return lines
 
 
 def _work(cost: RevisionCost | None) -> list[str]:
@@ -92,18 +150,3 @@ def _work(cost: RevisionCost | None) -> list[str]:
         if size is not None and size > 0
     ]  # fmt: skip
     return [*lines, f"writes {', '.join(written)}."] if written else lines
-
-
-def risk_markdown(report: RunReport) -> str:
-    """Return the facts that stand above the form in which somebody approves or rejects."""
-    plan = ", ".join(step.id for step in report.plan.steps) if report.plan else "nothing"
-    counting = verdict_lines(report.risk) if report.risk else []
-    lines = [
-        f"**{report.target}** ({report.database}): {plan}",
-        "",
-        *(f"- {line}" for line in counting or ["Nothing is over the budget; the policy asks anyway."]),
-        "",
-        "Nothing was changed so far, and no lock is held. After an approval the backup and the rehearsal are "
-        "made again; you are asked again only when something has become worse.",
-    ]
-    return "\n".join(lines)

@@ -260,7 +260,7 @@ class _Run:
             return None
         with self.record.step("rehearse") as note:
             rehearsal = self.steps.rehearse(plan, backup, copy)
-            note(f"{len(rehearsal.proofs)} revisions applied, reverted and applied again")
+            note(rehearsal.summary)
         return rehearsal
 
     def approve(self, plan: MigrationPlan, rehearsal: Rehearsal | None) -> None:

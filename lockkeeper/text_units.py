@@ -1,8 +1,13 @@
-"""Durations and sizes as people read them."""
+"""Durations, sizes and text of others as people may read them."""
 
 from __future__ import annotations
 
+import re
+
+from lockkeeper.redaction import redact
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def format_duration(seconds: float) -> str:
@@ -23,3 +28,9 @@ def format_size(size_bytes: int) -> str:
     while abs(size) >= 999.5 and unit < len(_UNITS) - 1:
         size, unit = size / 1000, unit + 1
     return f"{size_bytes} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without secrets, and without characters that steer a terminal or turn text around."""
+    one_kind_of_space = redact(text).replace("\r\n", "\n").expandtabs(4)  # rich cuts lines with tabs
+    return _CONTROL.sub("\ufffd", one_kind_of_space)

@@ -10,11 +10,11 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_UI_URL
 from prefect.utilities.urls import url_for
 
+from lockkeeper.approval_question import approval_markdown
 from lockkeeper.errors import StorageError
 from lockkeeper.journal import read_report
 from lockkeeper.models import Outcome, RunReport, utc_now
 from lockkeeper.reports import format_duration
-from lockkeeper.risk_report import risk_markdown
 from lockkeeper.storage import open_storage
 from tasks.runs import Run
 
@@ -35,9 +35,9 @@ def run_that_asked(key: str) -> str:
     return _RUN_ID.sub(r"\1T\2Z", key.removeprefix(KEYS))
 
 
-def question(report: RunReport) -> str:
-    """Return the facts, in Markdown, that stand above the form."""
-    return risk_markdown(report)
+def question(report: RunReport, timeout_s: float) -> str:
+    """Return the facts, in Markdown, that stand above the form for as long as an answer is waited for."""
+    return approval_markdown(report, timeout_s)
 
 
 @dataclass(frozen=True)

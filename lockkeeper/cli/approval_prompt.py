@@ -25,13 +25,11 @@ def ask_on_terminal(
     session: Session, report: RunReport, timeout_s: float = ANSWER_TIMEOUT_S
 ) -> Approval | None:
     """Show the risk and return the answer; None when there is none in time."""
+    from lockkeeper.approval_question import approval_text
     from lockkeeper.models import Approval, Decision, utc_now
-    from lockkeeper.reports import plain
-    from lockkeeper.risk_report import risk_lines
 
-    shown = "\n".join(f"  {plain(line)}" for line in risk_lines(report))
     session.stderr.write(
-        f"\n{shown}\n\nNothing was changed so far. Approve? Type yes, or no and why "
+        f"\n{approval_text(report)}\n\nNothing was changed so far. Approve? Type yes, or no and why "
         f"(within {timeout_s / 60:.0f} minutes): "
     )
     session.stderr.flush()

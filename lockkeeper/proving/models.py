@@ -171,6 +171,16 @@ class Rehearsal(Fact):
         )
 
     @property
+    def summary(self) -> str:
+        """How far the revisions went, in one line; those without a way back were not reverted."""
+        declared = sum(proof.state is ProofState.IRREVERSIBLE for proof in self.proofs)
+        whole = len(self.proofs) - declared
+        parts = [f"{whole} revisions applied, reverted and applied again"] * (whole > 0 or not declared)
+        if declared:
+            parts.append(f"{declared} applied and not reverted (declared irreversible)")
+        return ", ".join(parts)
+
+    @property
     def problems(self) -> list[str]:
         """Everything that speaks against touching production, one line each."""
         found = []

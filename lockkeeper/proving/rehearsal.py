@@ -23,7 +23,7 @@ from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.proving.declarations import read_declarations
 from lockkeeper.proving.linting import lint_rehearsed
-from lockkeeper.proving.models import Rehearsal, RevisionPrediction, RevisionProof
+from lockkeeper.proving.models import ProofState, Rehearsal, RevisionPrediction, RevisionProof
 from lockkeeper.proving.observation import Observer
 from lockkeeper.proving.sampling import Sample, sample_rows
 from lockkeeper.proving.stairway import Announce, Stairway, unchecked
@@ -141,7 +141,17 @@ def _prediction(proof: RevisionProof, sample: Sample | None) -> RevisionPredicti
 
 def _estimate(proof: RevisionProof, sample: Sample | None) -> RevisionEstimate:
     cost, duration_s = _expected(proof, sample)
-    return RevisionEstimate(revision=proof.revision, duration_s=round(duration_s, 3), cost=cost)
+    return RevisionEstimate(
+        revision=proof.revision,
+        duration_s=round(duration_s, 3),
+        cost=cost,
+        changes=proof.changes,
+        own_writes=proof.own_writes,
+        irreversible_because=proof.reason if proof.state is ProofState.IRREVERSIBLE else None,
+        leaves=tuple(
+            f"{one.message}, allowed: {one.allowed_because}" for one in proof.findings if one.allowed_because
+        ),
+    )
 
 
 def _expected(proof: RevisionProof, sample: Sample | None) -> tuple[RevisionCost | None, float]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from lockkeeper.models import CheckState
 from lockkeeper.proving.models import MigrationTestReport, ProofState, RevisionProof
 from lockkeeper.reports import format_duration, plain, text_table
+from lockkeeper.risk_report import effect_lines
 
 OUTCOMES = {0: "proven", 1: "findings", 2: "could not check"}
 _HEADER = ("revision", "message", "state", "rows", "upgrade", "downgrade", "again")
@@ -63,8 +64,9 @@ def proof_lines(proof: RevisionProof) -> list[str]:
         + (f" (allowed: {one.allowed_because})" if one.allowed_because else "")
         for one in proof.findings
     ]
-    lines = [*(f"changes data: {text}" for text in proof.data_changes), *lines]
-    return [f"{proof.state.value}: {proof.reason}", *lines] if proof.reason else lines
+    reason = [f"{proof.state.value}: {proof.reason}"] if proof.reason else []
+    data = [f"changes data: {text}" for text in proof.data_changes]
+    return [*reason, *lines, *data, *effect_lines(proof.changes, proof.own_writes)]
 
 
 def check_lines(report: MigrationTestReport) -> list[str]:

@@ -130,10 +130,14 @@ def test_a_danger_that_only_the_text_shows_is_refuted_by_the_measurement(rehears
 
 def test_a_rehearsal_without_data_says_so(rehearsed) -> None:
     rehearsed.with_policies(rehearsal="schema-only")
-    rehearsed.add_revision("r1", DROP_NOTE, ADD_NOTE)
+    rehearsed.add_revision(
+        "r1", f"# lockkeeper: allow drop-column because nobody reads it\n{DROP_NOTE}", ADD_NOTE
+    )
     report = rehearsed.migrate()
     assert report.outcome is Outcome.SUCCEEDED, "what it loses is not looked for"
     assert "data was not compared" in markdown_report(report)
+    assert "allowed by its own comment, nobody reads it: drop-column: " in markdown_report(report)
+    assert report.risk.counting == ()
 
 
 def test_a_sampled_rehearsal_finds_a_loss_scales_what_it_measured_and_says_so(rehearsed) -> None:
@@ -174,9 +178,16 @@ def test_production_is_held_against_what_the_rehearsal_led_to(rehearsed) -> None
 def test_the_report_shows_the_prediction_beside_what_happened(rehearsed) -> None:
     with connect(rehearsed.url, "setup") as connection:
         execute(connection, "ALTER DATABASE " + rehearsed.target.database + " SET work_mem = '8MB'")
-    rehearsed.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    with (rehearsed.folder / "alembic.ini").open("a") as ini:
+        ini.write("\n[lockkeeper]\nirreversible = r1: the balances are gone\n")
+    rehearsed.add_revision("r1", f"{ADD_STATUS}\nop.execute('UPDATE users SET balance = 1')", DROP_STATUS)
     report = rehearsed.migrate()
     assert report.outcome is Outcome.SUCCEEDED, report.error
     assert report.revisions[0].rehearsed_s is not None
+    shown = markdown_report(report).replace("\\", "")
+    assert "r1: changes: adds column public.users.status" in shown
+    assert "r1: writes rows of public.users: 500 updated." in shown
+    assert "r1: no way back, so none was rehearsed; declared: the balances are gone" in shown
+    assert "1 applied and not reverted (declared irreversible)" in shown
     assert "not as in the rehearsal" not in str(report.checks)
     assert "it is the one that the rehearsal has led to" in str(report.checks)

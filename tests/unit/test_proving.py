@@ -12,8 +12,8 @@ from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import DataFingerprint, Revision, TableFingerprint, utc_now
 from lockkeeper.proving import FindingKind, MigrationTestReport, ProofState, RevisionProof, read_declarations
 from lockkeeper.proving.data_findings import data_findings
-from lockkeeper.proving.models import Finding
-from lockkeeper.proving.reports import junit_report, markdown_report, summary
+from lockkeeper.proving.models import Finding, Rehearsal
+from lockkeeper.proving.reports import junit_report, markdown_report, proof_lines, summary
 
 
 def fingerprint(rows: int, sequence: str = "1,true", **columns: str) -> DataFingerprint:
@@ -92,3 +92,36 @@ def test_the_xml_is_well_formed_whatever_the_findings_say() -> None:
     }  # fmt: skip
     assert "<a>" not in markdown_report(report(ProofState.FAILED)).replace("\\<a\\>", "")
     assert summary(report(ProofState.FAILED)).startswith("findings: 1 of 1")
+
+
+def test_what_a_revision_changed_and_wrote_is_in_every_report_after_its_findings() -> None:
+    (failed,) = report(ProofState.FAILED).proofs
+    seen = {"changes": ("adds table public.t",), "own_writes": {"public.u": (2, 0, 1)}}
+    proof = failed.model_copy(update=seen)
+    told = ["changes: adds table public.t.", "writes rows of public.u: 2 inserted, 1 deleted."]
+    assert proof_lines(proof)[1:] == told
+    assert proof_lines(proof)[0].startswith("residue: ")
+    whole = report().model_copy(update={"proofs": (proof,)})
+    for text in (markdown_report(whole), junit_report(whole)):
+        assert all(line in text for line in told)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ("pp", "2 revisions applied, reverted and applied again"),
+        ("i", "1 applied and not reverted (declared irreversible)"),
+        (
+            "pi",
+            "1 revisions applied, reverted and applied again, 1 applied and not reverted "
+            "(declared irreversible)",
+        ),
+    ],
+)
+def test_a_revision_that_was_never_reverted_is_not_said_to_have_been(states: str, told: str) -> None:
+    kinds = {"p": ProofState.PASSED, "i": ProofState.IRREVERSIBLE}
+    proofs = report(*(kinds[one] for one in states)).proofs
+    rehearsal = Rehearsal(
+        run_id="r", target="shop", backup_id="b", database="s", started_at=utc_now(), proofs=proofs
+    )
+    assert rehearsal.summary == told

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockkeeper.approval import find_answered, not_covered, revisions_digest
+from lockkeeper.approval_question import approval_markdown
 from lockkeeper.config import LocalStorageSettings, Policies
 from lockkeeper.costs.texts import lock_by_text, name_parts
 from lockkeeper.errors import ConfigurationError, RefusedError
@@ -37,7 +38,7 @@ from lockkeeper.prefect_api import PrefectApi
 from lockkeeper.proving.linting import _statement
 from lockkeeper.reports import markdown_report
 from lockkeeper.risk import Linted, judge, needs_approval, over_budget, unmeasured
-from lockkeeper.risk_report import cost_rows, risk_markdown
+from lockkeeper.risk_report import cost_rows, risk_lines
 from lockkeeper.storage import open_storage
 
 POLICIES = Policies(max_block_ms=500)
@@ -169,6 +170,22 @@ def test_a_measurement_refutes_dangers_of_time_and_no_others(rule, locks, durati
     (finding,) = [one for one in risk.findings if one.kind is Danger.LINT]
     assert bool(finding.refuted_because) is refuted
     assert finding.counts is not refuted
+
+
+def test_what_a_comment_allows_does_not_count_and_is_told_with_its_reason(plan) -> None:
+    finding = LintFinding(
+        rule="drop-column", severity=Severity.ERROR, revision="r1", message="a danger",
+        allowed_because="3.1 was the last to read it",
+    )  # fmt: skip
+    risk = verdict(lint=Linted(LintReport(findings=(finding,))))
+    assert risk.counting == ()
+    assert [one.allowed_because for one in risk.findings] == ["3.1 was the last to read it"]
+    told = "r1: allowed by its own comment, 3.1 was the last to read it: drop-column: a danger"
+    report = asked(plan, risk)
+    assert told in risk_lines(report)
+    assert "Nothing is held against writers for longer than the budget of 500 ms." in risk_lines(report)
+    for text in (markdown_report(report), approval_markdown(report, 60), str(slack_notice(report).blocks)):
+        assert told in text
 
 
 def refutation(scanned: dict[str, int], duration_s: float) -> str:
@@ -315,7 +332,7 @@ def test_who_must_decide_sees_the_facts_and_the_command(plan) -> None:
     blocks = str(slack_notice(report).blocks)
     assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in blocks
     assert "lockkeeper approve X" in blocks
-    assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in risk_markdown(report)
+    assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in approval_markdown(report, 60)
 
 
 def test_a_finding_is_about_one_thing() -> None:
