@@ -21,8 +21,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput, keyset_from_base_key, read_flow_run_input
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from lockkeeper.approval import REASON_PATTERN
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import Approval, Decision, utc_now
 
@@ -34,7 +35,9 @@ class ApprovalForm(RunInput):
     """What the UI shows, and what ``lockkeeper approve`` sends."""
 
     decision: Decision = Field(description="approve goes on; reject and abort do not.")
-    reason: str = Field(default="", description="Why. It is kept with the run.")
+    reason: str = Field(
+        min_length=1, pattern=REASON_PATTERN, description="Why: must be given, is kept with the run."
+    )
     approver: str = Field(default="", description="Your name. It is kept as it is; nobody checks it.")
 
 
@@ -90,11 +93,15 @@ def asked_keys() -> frozenset[str]:
 
 
 def answer_to(key: str) -> Approval | None:
-    """Return the answer to one question, with what the server knows of how it came, or None."""
+    """Return the answer to one question, with what the server knows of how it came, or None.
+
+    One without a reason is none: a form that was made before reasons were demanded has let it through.
+    """
     value = read_flow_run_input(keyset_from_base_key(f"suspended-{key}")["response"])
-    if not value:
+    try:
+        form = ApprovalForm(**(value or {}))
+    except ValidationError:
         return None
-    form = ApprovalForm(**value)
     resumed_at = _resumed_at(key)
     seen = f"{resumed_at:%Y-%m-%d %H:%M:%S} UTC" if resumed_at else "an unknown time"
     return Approval(

@@ -1,8 +1,9 @@
-"""Whether a human's answer, given some time ago, still holds for what is about to be done."""
+"""Whether a human's answer counts: it says why, and still holds for what is about to be done."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from lockkeeper.errors import RefusedError, StorageError
@@ -10,6 +11,23 @@ from lockkeeper.journal import read_report
 from lockkeeper.measured import Risk
 from lockkeeper.models import Answered, Approval, MigrationPlan, Outcome
 from lockkeeper.storage import Storage
+
+REASON_PATTERN = r"[^\s.]"
+"""What a reason must hold: more than blanks and dots. In Python and in JavaScript alike, in any language."""
+
+
+def require_reason(reason: str) -> str:
+    """Return why somebody approves, rejects or aborts, without blanks around it.
+
+    Raises:
+        RefusedError: it says nothing.
+    """
+    if not re.search(REASON_PATTERN, reason):
+        raise RefusedError(
+            "An approval, a rejection and an abort each need a reason, which is kept with the run: "
+            "--reason TEXT."
+        )
+    return reason.strip()
 
 
 def revisions_digest(plan: MigrationPlan) -> str:

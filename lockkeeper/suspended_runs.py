@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lockkeeper.approval import require_reason
 from lockkeeper.errors import RefusedError
 from lockkeeper.models import Decision
 from lockkeeper.prefect_api import PrefectApi
@@ -58,10 +59,11 @@ def answer(api: PrefectApi, run: SuspendedRun, decision: Decision, reason: str, 
     """Answer the question of a suspended run, which a worker then takes up again.
 
     Raises:
-        RefusedError: the run does not take the answer: it is not waiting any more, or asks something else.
+        RefusedError: there is no reason, or the run does not take the answer: it is not waiting any more,
+            or asks something else.
         PrefectApiError: the API cannot be asked.
     """
-    form = {"decision": decision.value, "reason": reason, "approver": approver}
+    form = {"decision": decision.value, "reason": require_reason(reason), "approver": approver}
     reply = api.request("POST", f"/flow_runs/{run.id}/resume", {"run_input": form})
     if reply["status"] != "ACCEPT":  # which comes as HTTP 200, too
         why = (reply.get("details") or {}).get("reason") or reply["status"]

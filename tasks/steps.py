@@ -151,7 +151,7 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         """Raise ApprovalNeededError: the flow suspends itself when the lock is free again."""
         if runtime.deployment.id is None:  # a script's run cannot be suspended
             return self._run.engine.ask_approval(report, why)
-        raise ApprovalNeededError(why, f"lockkeeper approve {report.run_id}")
+        raise ApprovalNeededError(why, f'lockkeeper approve {report.run_id} --reason "..."')
 
     def monitored(self) -> AbstractContextManager[Monitor]:
         """See ``MigrationSteps``."""

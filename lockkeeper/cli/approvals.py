@@ -16,7 +16,7 @@ RunArgument = Annotated[
         metavar="RUN", help="The flow run's id or name, Lockkeeper's run id, or the target that it is about."
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; needed, and kept with the run.")]
 By = Annotated[
     str | None, typer.Option("--by", metavar="NAME", help="Who decides. Default: who runs this command.")
 ]
@@ -45,10 +45,12 @@ def abort(common: CommonOptions, run: RunArgument, reason: Reason = "", by: By =
 
 
 def _answer(decision: str, wanted: str, reason: str, by: str | None) -> Result:
+    from lockkeeper.approval import require_reason
     from lockkeeper.models import Decision
     from lockkeeper.prefect_api import PrefectApi
     from lockkeeper.suspended_runs import answer, find_suspended
 
+    reason = require_reason(reason)
     api, approver = PrefectApi.from_environment(), by or initiator()
     run = find_suspended(api, wanted)
     answer(api, run, Decision(decision), reason, approver)

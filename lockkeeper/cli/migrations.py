@@ -47,7 +47,7 @@ def migrate(
         str | None,
         typer.Option("--approve", metavar="RUN", help="Approve what that run has found, and go on."),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is approved.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is approved; needed.")] = "",
 ) -> Result:
     """Back up, migrate, verify; recover when it fails.
 
@@ -56,7 +56,7 @@ def migrate(
     there is nothing to do (0).
 
     By policy (approval=over-budget or always) somebody must approve after the rehearsal: at the terminal, or
-    with --approve and the id of the run that ended because nobody could be asked (2).
+    with --approve, the id of the run that ended because nobody could be asked (2), and a --reason.
     """
     from lockkeeper.runbook import run_migration
 
@@ -87,6 +87,7 @@ def plan(
 
 
 def _approval(run_id: str | None, reason: str) -> Approval | None:
+    from lockkeeper.approval import require_reason
     from lockkeeper.models import Approval, Decision, utc_now
 
     if run_id is None:
@@ -94,7 +95,7 @@ def _approval(run_id: str | None, reason: str) -> Approval | None:
     return Approval(
         key=run_id,
         decision=Decision.APPROVE,
-        reason=reason,
+        reason=require_reason(reason),
         approver=initiator(),
         recorded_by="the command line",
         decided_at=utc_now(),

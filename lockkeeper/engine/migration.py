@@ -126,7 +126,7 @@ class Engine(LaterEngine):
         wanted = report.requested_revision or "head"
         destination = "" if wanted == "head" else f" {wanted}"
         command = f"lockkeeper migrate {self.target.name}{destination} --approve {self.run_id}"
-        raise ApprovalNeededError(why, command)
+        raise ApprovalNeededError(why, f'{command} --reason "..."')
 
     def answered(self, run_id: str, approval: Approval) -> Answered:
         """Put an answer together with the run that asked; raises RefusedError."""

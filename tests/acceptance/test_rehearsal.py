@@ -64,7 +64,7 @@ def test_a_migration_that_blocks_for_too_long_is_found_before_production_is_touc
     assert (report.outcome, report.outcome.exit_code) == (Outcome.NEEDS_APPROVAL, 2)
     assert "ACCESS EXCLUSIVE on public.orders for " in report.error
     assert "(1,000 rows): reads and writes wait, over the budget of 500 ms" in report.error
-    assert report.next_command == f"lockkeeper migrate shop --approve {report.run_id}"
+    assert report.next_command == f'lockkeeper migrate shop --approve {report.run_id} --reason "..."'
     assert [step.name for step in report.steps if step.state.value == "failed"] == []
     assert "migrate" not in {step.name for step in report.steps}
     assert rehearsed.differences() == []

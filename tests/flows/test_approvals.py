@@ -33,14 +33,18 @@ def test_a_run_waits_for_each_answer_and_keeps_those_that_it_has(api, deployed) 
     assert work(api, ask_twice, run).name == "Suspended"
     assert answer(api, run, decision="maybe") == "REJECT"
     assert answer(api, run) == "REJECT"
-    assert answer(api, run, decision="reject") == "ACCEPT"
-    assert answer(api, run, decision="approve") == "ABORT", "a second answer comes too late"
+    for empty in ("", " ", " ... "):
+        assert answer(api, run, decision="reject", reason=empty) == "REJECT", "a no needs a reason as well"
+    assert answer(api, run, decision="reject") == "REJECT"
+    assert answer(api, run, decision="reject", reason="\u4e0d\u884c") == "ACCEPT"
+    late = answer(api, run, decision="approve", reason="after all")
+    assert late == "ABORT", "a second answer comes too late"
     state = work(api, ask_twice, run)
-    assert (state.name, state.message) == ("Rejected", "rejected by somebody unnamed")
+    assert (state.name, state.message) == ("Rejected", "rejected by somebody unnamed: \u4e0d\u884c")
     assert [line.split(", ")[0] for line in story] == [
         "flip approved by ada: quiet hour",
         "flip approved by ada: quiet hour",
-        "contract rejected by somebody unnamed",
+        "contract rejected by somebody unnamed: \u4e0d\u884c",
     ]
     assert "UTC" in story[0]
     assert story[0] == story[1], "when it was answered is what the server says, not when it was read"

@@ -37,7 +37,7 @@ class Story:
     def work(self) -> Any:
         return work(self.api, column_rename, self.run)
 
-    def answer(self, decision: str, reason: str = "") -> str:
+    def answer(self, decision: str, reason: str = "as planned") -> str:
         return answer(self.api, self.run, decision=decision, approver="ada", reason=reason)
 
     def description(self) -> str:

@@ -56,8 +56,16 @@ def test_an_approved_migration_is_backed_up_and_rehearsed_again_and_applied(
     assert "lockkeeper approve" in str(message["blocks"])
     assert "ACCESS EXCLUSIVE on public.users" in str(message["blocks"])
 
+    asked = prefect_api.request(
+        "GET", f"/flow_runs/{run}/input/{state.state_details.run_input_keyset['description']}"
+    )
+    assert "on a restored copy, with its data compared" in asked
+    assert "changes: adds column public.users.status" in asked.replace("\\", "")
+
     waiting = find_suspended(prefect_api, guarded.name)
     assert find_suspended(prefect_api, str(run)[:8]) == waiting
+    with pytest.raises(RefusedError, match="each need a reason"):
+        answer(prefect_api, waiting, Decision.APPROVE, " ", "ada")
     answer(prefect_api, waiting, Decision.APPROVE, "it is short", "ada")
     with pytest.raises(RefusedError, match="does not take the answer"):
         answer(prefect_api, waiting, Decision.REJECT, "too late", "bob")
@@ -92,7 +100,7 @@ def test_a_rejected_migration_ends_with_everything_as_it_was_and_tells_why(
 def test_what_has_become_another_plan_is_asked_again(guarded, api, deployed, prefect_api) -> None:
     run = deployed(production_migration, target=guarded.name)
     first = work(api, production_migration, run)
-    answer(prefect_api, find_suspended(prefect_api, str(run)), Decision.APPROVE, "", "ada")
+    answer(prefect_api, find_suspended(prefect_api, str(run)), Decision.APPROVE, "fine", "ada")
     guarded.add_revision("r2", 'op.execute("CREATE TABLE more (id int)")', 'op.execute("DROP TABLE more")')
 
     second = work(api, production_migration, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -308,17 +309,21 @@ def test_over_the_budget_nobody_is_there_to_ask_so_the_command_that_approves_is_
     assert asked.returncode == 2
     document = json.loads(asked.stdout)
     assert document["outcome"] == "needs approval"
-    assert document["next_command"] == f"lockkeeper migrate shop good1 --approve {document['run_id']}"
+    assert document["next_command"] == (
+        f'lockkeeper migrate shop good1 --approve {document["run_id"]} --reason "..."'
+    )
     assert [one["subject"] for one in document["risk"]["findings"] if one["counts"]] == ["public.users"]
 
-    wrong = shop.run("migrate", "shop", "good1", *policies, "--approve", "nosuchrun")
+    copied = shop.run(*shlex.split(document["next_command"])[1:], *policies)
+    assert (copied.returncode, "each need a reason" in copied.stderr) == (2, True)
+    wrong = shop.run("migrate", "shop", "good1", *policies, "--approve", "nosuchrun", "--reason", "x")
     assert (wrong.returncode, "is not known" in wrong.stderr) == (2, True)
     approve = ("--approve", document["run_id"], "--reason", "it is short", "--json")
     done = json.loads(shop.run("migrate", "shop", "good1", *policies, *approve).stdout)
 
     assert done["outcome"] == "succeeded", done["error"]
     assert done["approval"]["reason"] == "it is short"
-    lost = shop.run("approve", "shop", PREFECT_API_URL="")
+    lost = shop.run("approve", "shop", "--reason", "x", PREFECT_API_URL="")
     assert (lost.returncode, "Set PREFECT_API_URL" in lost.stderr) == (2, True)
 
 

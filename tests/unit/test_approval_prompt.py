@@ -33,24 +33,45 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
         yield typed
 
 
+class Screen(io.StringIO):
+    """Somebody who types the next line whenever something is asked."""
+
+    def __init__(self, keyboard: TextIO, *lines: str) -> None:
+        super().__init__()
+        self.keyboard, self.lines = keyboard, list(lines)
+
+    def write(self, text: str) -> int:
+        if text.endswith(": ") and self.lines:
+            self.keyboard.write(self.lines.pop(0) + "\n")
+            self.keyboard.flush()
+        return super().write(text)
+
+
 @pytest.mark.parametrize(
     ("line", "decision", "reason"),
     [
-        ("yes", Decision.APPROVE, ""),
+        ("yes, quiet hour", Decision.APPROVE, "quiet hour"),
         ("YES quiet hour", Decision.APPROVE, "quiet hour"),
         ("no not today", Decision.REJECT, "not today"),
-        ("what?", Decision.REJECT, ""),
+        ("n \u4e0d\u884c", Decision.REJECT, "\u4e0d\u884c"),
     ],
 )
 def test_only_yes_approves(keyboard, line, decision, reason) -> None:
-    keyboard.write(line + "\n")
-    keyboard.flush()
-    shown = io.StringIO()
+    shown = Screen(keyboard, line)
     given = ask_on_terminal(Session(stderr=shown), REPORT)
     assert given is not None
     assert (given.decision, given.reason, given.key) == (decision, reason, "R1")
     assert given.approver
     assert "r1: it blocks" in shown.getvalue()
+
+
+@pytest.mark.parametrize("line", ["yes", "no", "yes ...", "what?", "not today"])
+def test_an_answer_without_a_reason_or_that_is_none_is_asked_for_again(keyboard, line) -> None:
+    shown = Screen(keyboard, line, "no after the sale")
+    given = ask_on_terminal(Session(stderr=shown), REPORT)
+    assert given is not None
+    assert (given.decision, given.reason) == (Decision.REJECT, "after the sale")
+    assert "Type yes or no, and why, e.g. yes quiet hour: " in shown.getvalue()
 
 
 def test_silence_and_a_closed_terminal_are_no_answer(keyboard) -> None:
