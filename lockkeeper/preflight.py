@@ -7,9 +7,8 @@ catalogues, no object made but one probe in the storage, which is removed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from lockkeeper.alembic_project import plan_migration
 from lockkeeper.config import Target
 from lockkeeper.drill import last_drill
 from lockkeeper.drill.objective import check_objective
@@ -25,6 +24,7 @@ from lockkeeper.lint import exemptions
 from lockkeeper.lint.project import sources_of
 from lockkeeper.lint.renames import RULE, RenameInOneGo, renames_in_one_go
 from lockkeeper.models import BackupKind, Check, MigrationPlan
+from lockkeeper.offline_lint import lint_checks, lint_offline, read_project
 from lockkeeper.physical import check_readiness
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
@@ -34,6 +34,7 @@ from lockkeeper.postgres.locks import lock_holder
 from lockkeeper.recovery.provision import Provision, provision_of
 from lockkeeper.rename import ColumnChange, Stage
 from lockkeeper.rename.engine import ColumnRename
+from lockkeeper.risk import Linted
 from lockkeeper.room import check_room
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
@@ -67,10 +68,16 @@ def require_preflight(checks: Sequence[Check]) -> None:
         raise PreflightError(problems)
 
 
-def run_preflight(
-    target: Target, revision: str, *, run_id: str, lock_is_ours: bool
-) -> tuple[MigrationPlan | None, list[Check]]:
-    """Run every check for migrating ``target`` to ``revision``; returns the plan (if there is one) and all.
+class Preflight(NamedTuple):
+    """What there is to apply, if that is known, what was checked, and what the lint says of it."""
+
+    plan: MigrationPlan | None
+    checks: list[Check]
+    lint: Linted
+
+
+def run_preflight(target: Target, revision: str, *, run_id: str, lock_is_ours: bool) -> Preflight:
+    """Run every check for migrating ``target`` to ``revision``.
 
     Args:
         target: what would be migrated.
@@ -86,24 +93,28 @@ def run_preflight(
             checks += _check_database(connection, target)
     except LockkeeperError as error:
         # Nothing else can be found out about a database that cannot be reached.
-        return None, [*checks, unknown("connection", error)]
+        return Preflight(None, [*checks, unknown("connection", error)], Linted(failure=str(error)))
     checks += _guarded("maintenance database", lambda: _check_maintenance(target, run_id, lock_is_ours))
     checks += _guarded("scratch server", lambda: _check_scratch_server(target, run_id))
     checks += _guarded("capture", lambda: _check_provision(target, run_id))
     checks += _guarded("storage", lambda: _check_storage(target, run_id))
     checks += _guarded("physical backup", lambda: check_readiness(target, run_id))
     plan: MigrationPlan | None = None
+    lint = Linted(failure="there is no plan")
     try:
-        plan = plan_migration(target.require_alembic(), target.url, revision)
+        plan, script = read_project(target.require_alembic(), target.url, revision, run_id)
         load_rules(target.require_alembic().rules_dir)
         checks.append(passed("revision", _describe_plan(plan)))
         found = plan
         checks += _guarded("renames", lambda: _check_renames(target, found, run_id))
+        if plan.steps:
+            lint = lint_offline(target.url, plan, script, run_id)
+            checks += lint_checks(lint, target.policies.rehearsal)
     except (AlembicProjectError, MigrationError) as error:
         checks.append(failed("revision", str(error)))
     except LockkeeperError as error:
         checks.append(unknown("revision", error))
-    return plan, checks
+    return Preflight(plan, checks, lint)
 
 
 def _guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:

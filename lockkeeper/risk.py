@@ -6,11 +6,12 @@ time on a copy of production's own data, is shown as refuted. What could not be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockkeeper.config import Policies
+from lockkeeper.errors import ConfigurationError, LockkeeperError
 from lockkeeper.measured import (
     Danger,
     LockHold,
@@ -57,11 +58,21 @@ rows was within 100 ms alone, and over it on a busy machine)."""
 
 @dataclass(frozen=True)
 class Linted:
-    """What the lint says: a report, or why there is none; a tool that is ``missing`` is no finding."""
+    """What the lint says: a report, or why there is none: it failed, or a tool of it is missing."""
 
     report: LintReport | None = None
     failure: str = ""
     missing: str = ""
+
+
+def linted(lint: Callable[[], LintReport]) -> Linted:
+    """Return what ``lint`` returns, or why it could not."""
+    try:
+        return Linted(lint())
+    except ConfigurationError as error:
+        return Linted(missing=str(error))
+    except LockkeeperError as error:
+        return Linted(failure=str(error))
 
 
 def judge(
@@ -80,14 +91,7 @@ def judge(
     for one in rehearsed:
         findings += _blocking(one, policies)
     by_revision = {one.revision: one for one in rehearsed}
-    for finding in lint.report.findings if lint.report else ():
-        if finding.counts:
-            findings.append(_linted(finding, by_revision, policies))
-        elif finding.allowed_because is not None:
-            findings.append(_allowed(finding))
-    if lint.failure:
-        message = f"The revisions could not be linted: {lint.failure}"
-        findings.append(RiskFinding(kind=Danger.UNREAD, revision="", subject="the plan", message=message))
+    findings += _of_lint(lint, by_revision, policies)
     return Risk(
         budget_ms=policies.max_block_ms,
         blocking=policies.blocking,
@@ -98,11 +102,17 @@ def judge(
     )
 
 
-def unmeasured(rehearsal: str) -> Risk:
-    """Return the verdict over a plan of which a rehearsal has told nothing: that counts."""
+def unmeasured(rehearsal: str, lint: Linted) -> Risk:
+    """Return the verdict over a plan of which a rehearsal has told nothing: that counts, as the lint does."""
     message = f"Nothing was measured: the target's policy is rehearsal={rehearsal}."
     finding = RiskFinding(kind=Danger.UNMEASURED, revision="", subject="the plan", message=message)
-    return Risk(budget_ms=0, blocking="writes", rehearsal=rehearsal, findings=(finding,))
+    return Risk(
+        budget_ms=0,
+        blocking="writes",
+        rehearsal=rehearsal,
+        findings=(finding, *_of_lint(lint, {}, Policies())),
+        not_linted=lint.missing,
+    )
 
 
 def needs_approval(policy: str, risk: Risk) -> bool:
@@ -171,6 +181,20 @@ def counted(cost: RevisionCost, blocking: str) -> list[LockHold]:
 
 def _is_over(hold: LockHold, budget_ms: float) -> bool:
     return hold.held_s * 1000 > budget_ms
+
+
+def _of_lint(
+    lint: Linted, rehearsed: Mapping[str, RevisionEstimate], policies: Policies
+) -> Iterator[RiskFinding]:
+    """Yield what the lint has found, what a comment allows, and that nothing was linted."""
+    for finding in lint.report.findings if lint.report else ():
+        if finding.counts:
+            yield _linted(finding, rehearsed, policies)
+        elif finding.allowed_because is not None:
+            yield _allowed(finding)
+    if lint.report is None:
+        message = f"The revisions could not be linted: {lint.failure or lint.missing}"
+        yield RiskFinding(kind=Danger.UNREAD, revision="", subject="the plan", message=message)
 
 
 def _linted(

@@ -39,9 +39,10 @@ from lockkeeper.models import (
     WarmCopy,
     utc_now,
 )
+from lockkeeper.offline_lint import LINT
 from lockkeeper.proving.models import Rehearsal
 from lockkeeper.record import RunRecord, play_and_tell
-from lockkeeper.risk import needs_approval, over_budget, unmeasured
+from lockkeeper.risk import Linted, needs_approval, over_budget, unmeasured
 from lockkeeper.signals import uninterrupted
 
 
@@ -62,6 +63,10 @@ class MigrationSteps(RecoverySteps, Protocol):
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """Check all that can be known beforehand; raises PreflightError, touches nothing."""
+        ...
+
+    def lint(self) -> Linted:
+        """Return what the lint has said in the preflight, for a plan that is not rehearsed."""
         ...
 
     def last_drill(self) -> DrillReport | None:
@@ -261,11 +266,16 @@ class _Run:
         with self.record.step("rehearse") as note:
             rehearsal = self.steps.rehearse(plan, backup, copy)
             note(rehearsal.summary)
+        # Its risk has the lint's findings, held against what was measured.
+        told = tuple(check for check in self.record.report.checks if check.name != LINT)
+        self.record.update(checks=told)
         return rehearsal
 
     def approve(self, plan: MigrationPlan, rehearsal: Rehearsal | None) -> None:
         """Go on when the policy or a human says so; raises ApprovalNeededError, or RejectedError."""
-        risk = (rehearsal.risk if rehearsal else None) or unmeasured(self.request.rehearsal)
+        risk = (rehearsal.risk if rehearsal else None) or unmeasured(
+            self.request.rehearsal, self.steps.lint()
+        )
         self.record.update(risk=risk)
         if not needs_approval(self.request.approval, risk):
             return

@@ -27,6 +27,7 @@ from lockkeeper.operations import OperationSteps
 from lockkeeper.proving.models import Rehearsal
 from lockkeeper.rename import RenameStatus
 from lockkeeper.renaming import Backfilled, RenameRequest, RenameSteps
+from lockkeeper.risk import Linted
 from lockkeeper.runbook import MigrationRequest, MigrationSteps, Monitor
 from tasks import rename
 from tasks.approvals import run_that_asked
@@ -126,6 +127,10 @@ class MigrationTasks(_RunSteps, MigrationSteps):
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """See ``MigrationSteps``."""
         return check_preflight(*self._of_run, revision)
+
+    def lint(self) -> Linted:
+        """See ``MigrationSteps``."""
+        return self._run.engine.lint()
 
     def last_drill(self) -> DrillReport | None:
         """See ``MigrationSteps``."""

@@ -78,7 +78,8 @@ def plan(
 ) -> Result:
     """Say what migrate would do, and touch nothing.
 
-    Runs every preflight check and shows every result. Exit code 2 when one of them refuses.
+    Runs every preflight check and shows every result, and what the lint finds in the revisions, as warnings.
+    Exit code 2 when a check refuses.
     """
     wanted = _revision(target, revision, revision_option, options)
     chosen = select_target(target, options)

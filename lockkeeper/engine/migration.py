@@ -36,6 +36,7 @@ from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.preflight import require_preflight, run_preflight
 from lockkeeper.proving import Rehearsal, rehearse
+from lockkeeper.risk import Linted
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
     check_counts,
@@ -55,15 +56,21 @@ from lockkeeper.verification import (
 class Engine(LaterEngine):
     """The real ``MigrationSteps`` (see ``lockkeeper.runbook``) for one target and one run."""
 
+    _lint = Linted(failure="the preflight was made elsewhere")
+
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """Run all checks; raises PreflightError with every problem at once."""
-        plan, checks = run_preflight(
+        plan, checks, self._lint = run_preflight(
             self.target, revision, run_id=self.run_id, lock_is_ours=self._lock is not None
         )
         require_preflight(checks)
         if plan is None:
             raise RefusedError("There is no plan to apply.")
         return plan, checks
+
+    def lint(self) -> Linted:
+        """Return what the lint has said in this engine's preflight."""
+        return self._lint
 
     def create_backup(self, plan: MigrationPlan) -> BackupManifest:
         """Dump the database to storage at one snapshot; from it on everything written is captured."""

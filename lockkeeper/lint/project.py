@@ -63,6 +63,30 @@ def lint_project(
         with connect(database, "lint") as connection:
             context = context or (read_context(connection) if url is not None else LintContext())
             server_version = server_version or connection.server_version
+    return lint_plan(plan, texts, context=context, server_version=server_version, recorded=recorded)
+
+
+def lint_plan(
+    plan: MigrationPlan,
+    texts: Mapping[str, str],
+    *,
+    context: LintContext,
+    server_version: int,
+    recorded: Mapping[str, Sequence[SqlStatement]] | None = None,
+) -> LintReport:
+    """Lint the revisions of a plan by what they send; reads their files, for exemptions.
+
+    Args:
+        plan: what is to be applied.
+        texts: revision -> its SQL, as ``offline_sql`` writes it.
+        context: what is known of the database.
+        server_version: of its server.
+        recorded: statements as a rehearsal saw them, for revisions without a text.
+
+    Raises:
+        ConfigurationError: a tool is not installed.
+        ProgramError: squawk failed.
+    """
     context = context.model_copy(
         update={"sources": {**sources_of(plan), **context.sources}, "version_table": _version_table(plan)}
     )

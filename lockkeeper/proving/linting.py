@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings
-from lockkeeper.errors import ConfigurationError, LockkeeperError
 from lockkeeper.lint import LintContext, SqlStatement, lint_project
 from lockkeeper.models import MigrationPlan
 from lockkeeper.redaction import redact
-from lockkeeper.risk import Linted
+from lockkeeper.risk import Linted, linted
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|%%")
 
@@ -37,15 +36,11 @@ def lint_rehearsed(
         recorded: revision -> the statements that it sent.
     """
     statements = {revision: [_statement(one) for one in sent] for revision, sent in (recorded or {}).items()}
-    try:
-        report = lint_project(
+    return linted(
+        lambda: lint_project(
             settings, url, plan, context=context, server_version=server_version, recorded=statements
         )
-    except ConfigurationError as error:
-        return Linted(missing=str(error))
-    except LockkeeperError as error:
-        return Linted(failure=str(error))
-    return Linted(report)
+    )
 
 
 def _statement(sent: Mapping[str, Any]) -> SqlStatement:

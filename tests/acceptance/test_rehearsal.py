@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lockkeeper.approval_question import approval_markdown
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, execute, fetch_all
 from lockkeeper.reports import markdown_report
@@ -135,6 +136,7 @@ def test_a_rehearsal_without_data_says_so(rehearsed) -> None:
     )
     report = rehearsed.migrate()
     assert report.outcome is Outcome.SUCCEEDED, "what it loses is not looked for"
+    assert [check for check in report.checks if check.name == "lint"] == [], "its risk has them, judged"
     assert "data was not compared" in markdown_report(report)
     assert "allowed by its own comment, nobody reads it: drop-column: " in markdown_report(report)
     assert report.risk.counting == ()
@@ -191,3 +193,15 @@ def test_the_report_shows_the_prediction_beside_what_happened(rehearsed) -> None
     assert "1 applied and not reverted (declared irreversible)" in shown
     assert "not as in the rehearsal" not in str(report.checks)
     assert "it is the one that the rehearsal has led to" in str(report.checks)
+
+
+def test_without_a_rehearsal_the_lints_finding_is_put_before_whoever_approves(rehearsed) -> None:
+    rehearsed.with_policies(rehearsal="off", approval="over-budget")
+    rehearsed.add_revision("r1", DROP_NOTE, ADD_NOTE)
+    asked = rehearsed.migrate()
+    assert asked.outcome is Outcome.NEEDS_APPROVAL
+    assert [one.subject for one in asked.risk.counting] == ["the plan", "drop-column"]
+    assert "drop-column" in approval_markdown(asked, 60)
+    assert rehearsed.differences() == []
+    done = rehearsed.migrate(approving=asked.run_id)
+    assert done.outcome is Outcome.SUCCEEDED, done.error

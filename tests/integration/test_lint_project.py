@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from lockkeeper.cli.main import run
-from lockkeeper.config import AlembicSettings
+from lockkeeper.config import AlembicSettings, LocalStorageSettings, Target
 from lockkeeper.lint import LintReport, Severity, SqlStatement, lint_project
-from lockkeeper.postgres.connection import connect, execute
+from lockkeeper.models import CheckState
+from lockkeeper.postgres.connection import connect, execute, fetch_all
+from lockkeeper.preflight import run_preflight
 
 DEMO = Path(__file__).parents[2] / "migrations" / "alembic.ini"
 ENV = """
@@ -183,3 +186,30 @@ def test_the_command_line_lints_files_and_says_the_safe_form(
     bad.write_text("SELEC 1")
     assert run(["lint", "--sql", str(bad)]) == 2
     assert run(["lint", "--sql", str(tmp_path / "none.sql")]) == 2
+
+
+def test_preflight_shows_what_the_lint_finds_before_anything_runs_and_refuses_for_none_of_it(
+    project: Callable[..., AlembicSettings], database: URL, tmp_path: Path
+) -> None:
+    drop = "# lockkeeper: allow drop-column because nobody reads it\n    op.drop_column('users', 'name')"
+    settings = project(CREATE, DYNAMIC, STATUS, drop)
+    target = Target(
+        name="shop",
+        database_url=SecretStr(database.render_as_string(hide_password=False)),
+        storage=LocalStorageSettings(path=tmp_path / "storage"),
+        alembic=settings,
+    )
+    plan, checks, lint = run_preflight(target, "head", run_id="tests", lock_is_ours=False)
+    assert plan is not None
+    found = {
+        check.message.split(":")[0] + check.message.split(":")[1]: check
+        for check in checks
+        if check.name == "lint"
+    }
+    assert found["r2 not linted before the rehearsal"].state is CheckState.WARNING
+    index = found["r3 index-without-concurrently"]
+    assert (index.state, "CREATE INDEX CONCURRENTLY" in index.message) == (CheckState.WARNING, True)
+    assert found["r4 allowed, nobody reads it"].state is CheckState.OK
+    assert lint.report is not None
+    with connect(database, "tests") as connection:
+        assert fetch_all(connection, "SELECT 1 FROM pg_tables WHERE tablename = 'users'") == []

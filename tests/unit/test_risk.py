@@ -38,10 +38,11 @@ from lockkeeper.prefect_api import PrefectApi
 from lockkeeper.proving.linting import _statement
 from lockkeeper.reports import markdown_report
 from lockkeeper.risk import Linted, judge, needs_approval, over_budget, unmeasured
-from lockkeeper.risk_report import cost_rows, risk_lines
+from lockkeeper.risk_report import cost_rows, risk_lines, verdict_lines
 from lockkeeper.storage import open_storage
 
 POLICIES = Policies(max_block_ms=500)
+CLEAN = Linted(LintReport())
 
 
 def hold(mode: str = "ACCESS EXCLUSIVE", held_s: float = 4.2, **facts) -> LockHold:
@@ -59,7 +60,7 @@ def linted(rule: str, severity: Severity = Severity.ERROR) -> Linted:
 
 def verdict(*locks: LockHold, lint: Linted | None = None, duration_s: float = 5.0, **policies) -> Risk:
     changed = POLICIES.model_copy(update=policies)
-    return judge([estimate(*locks, duration_s=duration_s)], changed, lint or Linted())
+    return judge([estimate(*locks, duration_s=duration_s)], changed, lint or CLEAN)
 
 
 def test_a_lock_over_the_budget_is_told_with_table_mode_time_and_rows() -> None:
@@ -121,7 +122,7 @@ def test_many_rows_locked_for_longer_than_the_budget_count(rows, held_s, blockin
     cost = RevisionCost(written=(RowHold(table="public.users", rows=rows, held_s=held_s),))
     one = RevisionEstimate(revision="r1", duration_s=10, cost=cost)
     policies = POLICIES.model_copy(update={"blocking": blocking})
-    found = judge([one], policies, Linted()).counting
+    found = judge([one], policies, CLEAN).counting
     assert bool(found) is counts
     if found:
         assert found[0].message == (
@@ -132,8 +133,18 @@ def test_many_rows_locked_for_longer_than_the_budget_count(rows, held_s, blockin
 
 def test_what_was_not_measured_counts() -> None:
     unknown = RevisionEstimate(revision="r1", duration_s=1)
-    assert [one.kind for one in judge([unknown], POLICIES, Linted()).counting] == [Danger.UNMEASURED]
-    assert unmeasured("off").counting
+    assert [one.kind for one in judge([unknown], POLICIES, CLEAN).counting] == [Danger.UNMEASURED]
+    assert [one.kind for one in unmeasured("off", CLEAN).counting] == [Danger.UNMEASURED]
+
+
+def test_without_a_rehearsal_the_lints_dangers_stand_beside_what_was_not_measured() -> None:
+    risk = unmeasured("off", linted("index-without-concurrently"))
+    assert [(one.kind, one.subject) for one in risk.counting] == [
+        (Danger.UNMEASURED, "the plan"),
+        (Danger.LINT, "index-without-concurrently"),
+    ]
+    assert unmeasured("off", CLEAN).worse_than(risk) == []
+    assert risk.worse_than(unmeasured("off", CLEAN)) == ["index-without-concurrently: a danger"]
 
 
 @pytest.mark.parametrize(
@@ -212,11 +223,14 @@ def test_of_a_lock_under_which_its_table_was_not_read_no_size_is_told(scanned) -
     assert "rows on" not in refutation(scanned, 5.0)
 
 
-def test_what_the_lint_could_not_read_counts_but_a_tool_that_is_missing_is_only_told() -> None:
+def test_what_the_lint_could_not_read_counts_and_so_does_a_lint_that_is_not_installed() -> None:
     assert [one.kind for one in verdict(lint=linted("x", Severity.UNKNOWN)).counting] == [Danger.UNREAD]
     assert [one.kind for one in verdict(lint=Linted(failure="it crashed")).counting] == [Danger.UNREAD]
     missing = verdict(lint=Linted(missing="squawk is not installed"))
-    assert (missing.counting, missing.not_linted) == ((), "squawk is not installed")
+    assert [one.kind for one in missing.counting] == [Danger.UNREAD]
+    assert verdict_lines(missing) == ["plan: The revisions could not be linted: squawk is not installed"]
+    assert missing.not_linted == "squawk is not installed"
+    assert needs_approval("over-budget", missing)
 
 
 @pytest.mark.parametrize(
