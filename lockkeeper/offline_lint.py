@@ -34,6 +34,11 @@ class Script:
     texts: Mapping[str, str] = field(default_factory=dict)
     failure: str = ""
 
+    @property
+    def known(self) -> Mapping[str, str] | None:
+        """The texts, or None where the offline mode was not tried, or its process ended."""
+        return None if self.failure else self.texts
+
 
 def read_project(
     settings: AlembicSettings, url: URL, destination: str, run_id: str

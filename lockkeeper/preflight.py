@@ -24,7 +24,7 @@ from lockkeeper.lint import exemptions
 from lockkeeper.lint.project import sources_of
 from lockkeeper.lint.renames import RULE, RenameInOneGo, renames_in_one_go
 from lockkeeper.models import BackupKind, Check, MigrationPlan
-from lockkeeper.offline_lint import lint_checks, lint_offline, read_project
+from lockkeeper.offline_lint import Script, lint_checks, lint_offline, read_project
 from lockkeeper.physical import check_readiness
 from lockkeeper.postgres.clients import find_client_programs
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
@@ -69,11 +69,12 @@ def require_preflight(checks: Sequence[Check]) -> None:
 
 
 class Preflight(NamedTuple):
-    """What there is to apply, if that is known, what was checked, and what the lint says of it."""
+    """What there is to apply, if that is known, what was checked, and what the lint says of which SQL."""
 
     plan: MigrationPlan | None
     checks: list[Check]
     lint: Linted
+    script: Script
 
 
 def run_preflight(target: Target, revision: str, *, run_id: str, lock_is_ours: bool) -> Preflight:
@@ -93,14 +94,15 @@ def run_preflight(target: Target, revision: str, *, run_id: str, lock_is_ours: b
             checks += _check_database(connection, target)
     except LockkeeperError as error:
         # Nothing else can be found out about a database that cannot be reached.
-        return Preflight(None, [*checks, unknown("connection", error)], Linted(failure=str(error)))
+        checks.append(unknown("connection", error))
+        return Preflight(None, checks, Linted(failure=str(error)), Script(failure=str(error)))
     checks += _guarded("maintenance database", lambda: _check_maintenance(target, run_id, lock_is_ours))
     checks += _guarded("scratch server", lambda: _check_scratch_server(target, run_id))
     checks += _guarded("capture", lambda: _check_provision(target, run_id))
     checks += _guarded("storage", lambda: _check_storage(target, run_id))
     checks += _guarded("physical backup", lambda: check_readiness(target, run_id))
     plan: MigrationPlan | None = None
-    lint = Linted(failure="there is no plan")
+    lint, script = Linted(failure="there is no plan"), Script(failure="there is no plan")
     try:
         plan, script = read_project(target.require_alembic(), target.url, revision, run_id)
         load_rules(target.require_alembic().rules_dir)
@@ -114,7 +116,7 @@ def run_preflight(target: Target, revision: str, *, run_id: str, lock_is_ours: b
         checks.append(failed("revision", str(error)))
     except LockkeeperError as error:
         checks.append(unknown("revision", error))
-    return Preflight(plan, checks, lint)
+    return Preflight(plan, checks, lint, script)
 
 
 def _guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:

@@ -26,7 +26,7 @@ def check_result(target: Target, revision: str) -> Result:
     from lockkeeper.record import new_run_id
     from lockkeeper.reports import text_table
 
-    plan, checks, _lint = run_preflight(target, revision, run_id=new_run_id(), lock_is_ours=False)
+    plan, checks, *_ = run_preflight(target, revision, run_id=new_run_id(), lock_is_ours=False)
     refusing = [check for check in checks if check.refuses]
     verdict = f"{len(refusing)} of {len(checks)} checks refuse." if refusing else "A migration could start."
     parts: list[RenderableType] = [

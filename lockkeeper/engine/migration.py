@@ -32,6 +32,7 @@ from lockkeeper.models import (
 from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.channels import open_channels
 from lockkeeper.monitoring.metrics import Metrics, migration_metrics, writing
+from lockkeeper.offline_lint import Script
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.preflight import require_preflight, run_preflight
@@ -56,11 +57,11 @@ from lockkeeper.verification import (
 class Engine(LaterEngine):
     """The real ``MigrationSteps`` (see ``lockkeeper.runbook``) for one target and one run."""
 
-    _lint = Linted(failure="the preflight was made elsewhere")
+    _lint, _script = Linted(failure="the preflight was made elsewhere"), Script(failure="it is elsewhere")
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
         """Run all checks; raises PreflightError with every problem at once."""
-        plan, checks, self._lint = run_preflight(
+        plan, checks, self._lint, self._script = run_preflight(
             self.target, revision, run_id=self.run_id, lock_is_ours=self._lock is not None
         )
         require_preflight(checks)
@@ -123,6 +124,7 @@ class Engine(LaterEngine):
             self.target.scratch_server_url.set(database=copy_database),
             self.run_id,
             announce=self.say("rehearse"),
+            offline=self._script.known,
         )
         if not rehearsal.passed:
             raise VerificationError("The rehearsal on a restored copy failed", rehearsal.problems)

@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from lockkeeper.alembic_project import offline_sql
 from lockkeeper.config import AlembicSettings
-from lockkeeper.lint import LintContext, SqlStatement, lint_project
+from lockkeeper.lint import LintContext, LintReport, SqlStatement
+from lockkeeper.lint.project import lint_plan
 from lockkeeper.models import MigrationPlan
 from lockkeeper.redaction import redact
 from lockkeeper.risk import Linted, linted
@@ -24,6 +26,7 @@ def lint_rehearsed(
     context: LintContext,
     server_version: int,
     recorded: Mapping[str, Sequence[Mapping[str, Any]]] | None,
+    offline: Mapping[str, str] | None = None,
 ) -> Linted:
     """Lint the plan; executes nothing, and never fails a rehearsal.
 
@@ -34,13 +37,15 @@ def lint_rehearsed(
         context: what was known of that database before.
         server_version: its server's.
         recorded: revision -> the statements that it sent.
+        offline: revision -> its SQL by Alembic's offline mode; None to have it written here.
     """
     statements = {revision: [_statement(one) for one in sent] for revision, sent in (recorded or {}).items()}
-    return linted(
-        lambda: lint_project(
-            settings, url, plan, context=context, server_version=server_version, recorded=statements
-        )
-    )
+
+    def judge() -> LintReport:
+        texts = offline_sql(settings, url, plan) if offline is None else offline
+        return lint_plan(plan, texts, context=context, server_version=server_version, recorded=statements)
+
+    return linted(judge)
 
 
 def _statement(sent: Mapping[str, Any]) -> SqlStatement:

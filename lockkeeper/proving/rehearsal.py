@@ -8,6 +8,7 @@ afterwards.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -39,6 +40,7 @@ def rehearse(
     run_id: str,
     *,
     announce: Announce = lambda _text: None,
+    offline: Mapping[str, str] | None = None,
 ) -> Rehearsal:
     """Prove ``plan`` on a restored copy, which is afterwards where production shall be (or ruined).
 
@@ -49,6 +51,7 @@ def rehearse(
         scratch_url: the copy; never production.
         run_id: the run it belongs to.
         announce: told what is being done.
+        offline: revision -> its SQL by Alembic's offline mode; None to have it written here.
 
     Returns:
         The rehearsal; whether production may be touched is ``passed``. What goes wrong with a revision is a
@@ -94,7 +97,9 @@ def rehearse(
                 facts.update(schema_after=schema_fingerprint(connection), revisions_after=stairway.heads)
                 checks += _rules(target, scratch_url, run_id)
                 announce("linting what the revisions send")
-                lint = lint_rehearsed(settings, scratch_url, plan, context, version, session.recorded)
+                lint = lint_rehearsed(
+                    settings, scratch_url, plan, context, version, session.recorded, offline
+                )
                 estimates = [_estimate(proof, sample) for proof in proofs]
                 facts.update(risk=judge(estimates, target.policies, lint))
     except LockkeeperError as error:

@@ -199,7 +199,7 @@ def test_preflight_shows_what_the_lint_finds_before_anything_runs_and_refuses_fo
         storage=LocalStorageSettings(path=tmp_path / "storage"),
         alembic=settings,
     )
-    plan, checks, lint = run_preflight(target, "head", run_id="tests", lock_is_ours=False)
+    plan, checks, lint, _ = run_preflight(target, "head", run_id="tests", lock_is_ours=False)
     assert plan is not None
     found = {
         check.message.split(":")[0] + check.message.split(":")[1]: check
