@@ -67,7 +67,7 @@ def _sections(report: RunReport) -> Iterator[Section]:
         return
     against = verdict_lines(risk)
     yield (
-        "What speaks against it",
+        "The verdict",
         [*quiet_lines(risk), *against] if against else [f"{quiet_lines(risk)[0]} The policy asks anyway."],
     )
     works = [line for one in risk.estimates[:REVISIONS_SHOWN] for line in _work(one, report)]

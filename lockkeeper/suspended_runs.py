@@ -99,5 +99,5 @@ def _not_waiting(api: PrefectApi, wanted: str, waiting: Sequence[Run]) -> str:
     hint = f"These do: {'; '.join(str(_suspended(run)) for run in waiting)}." if waiting else "None does."
     return (
         f"No run {wanted!r} waits for an answer on this Prefect server. {hint} A run of the command line is "
-        "approved with `lockkeeper migrate TARGET --approve RUN`."
+        "approved with `lockkeeper migrate TARGET --approve RUN --reason WHY`."
     )
