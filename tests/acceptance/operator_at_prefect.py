@@ -1,4 +1,4 @@
-"""Somebody with a browser in front of Prefect's UI: starts a rename, answers its questions, looks at its end.
+"""Somebody with a browser in front of Prefect's UI: starts runs, answers their questions, looks at their end.
 
 A page of a busy server may redraw itself under a click. So what counts is the run's state, asked of the API:
 an answer that did not arrive is given again on a fresh page.
@@ -20,7 +20,7 @@ from playwright.sync_api import TimeoutError as PageTimeoutError
 from lockkeeper.local.prefect_server import EmbeddedPrefect
 from tests.acceptance.app.processes import REPOSITORY
 
-DEPLOYMENT = "zero-downtime-rename"
+RENAME, MIGRATION = "zero-downtime-rename", "production-migration"
 RUN_LIMIT_S = 240
 ATTEMPTS = 5
 ARRIVAL_LIMIT_S = 20
@@ -33,16 +33,21 @@ QUICK = {
 
 def deploy_rename(prefect: EmbeddedPrefect, policy: dict[str, Any]) -> None:
     """Deploy the rename as prefect.yaml has it, with another default for its policy."""
-    environment = prefect.environment(os.environ)
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
-    argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "-n", DEPLOYMENT]
-    subprocess.run(argv, cwd=REPOSITORY, env=environment, check=True, capture_output=True, timeout=240)
+    deploy(prefect, RENAME)
     prefect.request("PATCH", f"/deployments/{deployment_of(prefect)}", {"parameters": {"policy": policy}})
 
 
-def deployment_of(prefect: EmbeddedPrefect) -> str:
+def deploy(prefect: EmbeddedPrefect, name: str) -> None:
+    """Deploy as prefect.yaml has it."""
+    environment = prefect.environment(os.environ)
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "-n", name]
+    subprocess.run(argv, cwd=REPOSITORY, env=environment, check=True, capture_output=True, timeout=240)
+
+
+def deployment_of(prefect: EmbeddedPrefect, name: str = RENAME) -> str:
     """Return the deployment's id."""
-    return str(prefect.request("GET", f"/deployments/name/{DEPLOYMENT}/{DEPLOYMENT}")["id"])
+    return str(prefect.request("GET", f"/deployments/name/{name}/{name}")["id"])
 
 
 class Operator:
@@ -71,7 +76,20 @@ class Operator:
 
         return str(self._until_it_arrives(fill_in, lambda: next(iter(set(self.runs()) - known), None)))
 
-    def answer(self, run: str, decision: str, title: str, reason: str = "as planned") -> None:
+    def start_migration(self, target: str) -> str:
+        """Deploy the migration and run it with nothing but its target; returns the run's id."""
+        deploy(self.prefect, MIGRATION)
+        path = f"/deployments/{deployment_of(self.prefect, MIGRATION)}/create_flow_run"
+        return str(self.prefect.request("POST", path, {"parameters": {"target": target}})["id"])
+
+    def answer(
+        self,
+        run: str,
+        decision: str,
+        title: str,
+        reason: str = "as planned",
+        facts: tuple[str, ...] = ("2,000 rows compared",),
+    ) -> None:
         """Open the form of a suspended run, read what it says, choose, and submit."""
         self.wait_for(lambda: self.state(run) == "Suspended")
 
@@ -80,7 +98,8 @@ class Operator:
             self.page.get_by_role("button", name="Resume").click()
             form = self.page.locator(".p-modal")
             form.get_by_text(title).wait_for()
-            form.get_by_text("2,000 rows compared").wait_for()
+            for fact in facts:
+                form.get_by_text(fact).first.wait_for()
             form.locator(".p-select button").first.focus()
             self.page.keyboard.press("Space")
             self.page.locator(".p-select-option", has_text=decision).click()
