@@ -116,6 +116,9 @@ class RevisionEstimate(Fact):
     own_writes: dict[str, tuple[int, int, int]] | None = Field(
         default=None, description="See RevisionTiming: rows that it wrote, in the copy or its sample."
     )
+    data_changes: tuple[str, ...] = Field(
+        default=(), description="What became of rows that were there before, where there is no way back."
+    )
     irreversible_because: str | None = Field(
         default=None, description="The project declares that there is no way back, so none was rehearsed."
     )

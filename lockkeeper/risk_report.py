@@ -96,6 +96,7 @@ def estimate_lines(estimate: RevisionEstimate, report: RunReport) -> list[str]:
     lines = []
     if estimate.irreversible_because is not None:
         lines.append(f"no way back, so none was rehearsed; declared: {estimate.irreversible_because}")
+    lines += [f"changes data: {text}" for text in estimate.data_changes]
     lines += [f"its downgrade is not exact: {one}" for one in estimate.leaves]
     version_table = report.plan.version_table if report.plan else None
     sample = report.risk is not None and report.risk.rehearsal == "sampled"

@@ -152,6 +152,7 @@ def _estimate(proof: RevisionProof, sample: Sample | None) -> RevisionEstimate:
         cost=cost,
         changes=proof.changes,
         own_writes=proof.own_writes,
+        data_changes=proof.data_changes,
         irreversible_because=proof.reason if proof.state is ProofState.IRREVERSIBLE else None,
         leaves=tuple(
             f"{one.message}, allowed: {one.allowed_because}" for one in proof.findings if one.allowed_because

@@ -23,6 +23,7 @@ ESTIMATES = (
     ),
     RevisionEstimate(
         revision="r2", duration_s=0.5, cost=RevisionCost(), own_writes={}, irreversible_because="it is gone",
+        data_changes=("public.orders had 20 rows and has 17",),
     ),
 )  # fmt: skip
 OVER = RiskFinding(
@@ -62,6 +63,7 @@ FACTS = (
     "r1: rewrites public.users (222.0 MB).",
     "r1: writes 90.0 MB of WAL, 7.0 MB of temporary files.",
     "r2: no way back, so none was rehearsed; declared: it is gone",
+    "r2: changes data: public.orders had 20 rows and has 17",
 )
 
 
