@@ -135,6 +135,14 @@ def test_client_programs_that_are_not_there_are_refused(
     assert (state, str(tmp_path) in message) == (FAILED, True), message
 
 
+def test_a_storage_that_gives_back_something_else_is_refused(
+    owner: URL, make_target: MakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lockkeeper.storage.local.LocalStorage.get_bytes", lambda *_: b"something else")
+    [(state, message)] = checks_of(make_target(owner), "storage")
+    assert (state, "shop/probe-r1 was read back as something else" in message) == (FAILED, True), message
+
+
 def test_a_scratch_server_of_another_major_is_refused(
     servers: Callable[..., object], owner: URL, make_target: MakeTarget
 ) -> None:
