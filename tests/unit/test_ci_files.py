@@ -38,5 +38,17 @@ def test_the_action_calls_test_with_options_that_it_has() -> None:
     assert set(re.findall(r"(?<!\S|\w)--[a-z-]+|(?<=\()--[a-z-]+", script)) <= options_of("test")
 
 
+def test_the_workflows_make_only_what_the_makefile_has() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for file in (ROOT / ".github/workflows").glob("*.yml"):
+        asked = re.findall(r"\bmake ([a-z-]+)", re.sub(r"#.*", "", file.read_text()))
+        assert set(asked) <= targets, file.name
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert [step["run"].split()[:2] for step in jobs["demo"]["steps"] if "run" in step] == [
+        ["make", "demo"],
+        ["make", "demo-stop"],
+    ]
+
+
 def test_the_action_takes_nothing_from_its_caller_into_a_script() -> None:
     assert not [step["run"] for step in ACTION["runs"]["steps"] if "${{" in step["run"]]
