@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from lockkeeper.by_hand import ByHand
 from lockkeeper.errors import MigrationError, NeedsHumanError
 from lockkeeper.ladder import LadderFacts, Prospect, Rung, next_rung
 from lockkeeper.models import (
@@ -26,6 +27,11 @@ from lockkeeper.redaction import redact
 
 class RecoverySteps(Protocol):
     """The steps of a recovery. Each raises a LockkeeperError when it fails; none returns a secret."""
+
+    @property
+    def by_hand(self) -> ByHand:
+        """The commands with which somebody goes on where this run stops."""
+        ...
 
     def recovery_facts(self, plan: MigrationPlan, backup: BackupManifest) -> LadderFacts:
         """Say where the database stands and what the way back consists of; waits for the server."""

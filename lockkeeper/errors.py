@@ -160,6 +160,16 @@ class ReplayError(LockkeeperError):
     """Captured changes could not be replayed into a copy; the copy may be replayed into again."""
 
 
+class WouldLoseWritesError(LockkeeperError):
+    """Going on would lose what applications have written; ``findings`` has a line for each table."""
+
+    def __init__(self, subject: str, findings: Sequence[str]) -> None:
+        self.findings = tuple(findings)
+        shown = "; ".join(self.findings[:10])
+        more = len(self.findings) - 10
+        super().__init__(f"{subject}: {shown}" + (f"; and {more} more." if more > 0 else "."))
+
+
 class ReplayLagError(ReplayError):
     """The copy did not catch up in time."""
 

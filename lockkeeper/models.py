@@ -373,6 +373,9 @@ class RunReport(Fact):
     )
     approval: Approval | None = Field(default=None, description="The answer that this run acted upon.")
     backup_id: str | None = None
+    own_writes: dict[str, tuple[int, int, int]] | None = Field(
+        default=None, description="Of a migration that needs a human, as RevisionTiming's, all together."
+    )
     restore: RestoreReport | None = None
     checks: tuple[Check, ...] = ()
     recovery: tuple[RecoveryAttempt, ...] = ()

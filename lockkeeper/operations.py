@@ -7,9 +7,12 @@ end as a report whose outcome is the exit code.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
+
+from psycopg2.extensions import make_dsn
 
 from lockkeeper.errors import NeedsHumanError, ObjectiveError
 from lockkeeper.models import (
@@ -131,7 +134,7 @@ def _not_switched(done: RestoreReport, instance: Instance, request: MigrationReq
         f"{instance.host}:{instance.port} ({instance.folder}); {request.database} on the former "
         f"server was not touched. What was written there since {instance.recovery_lsn} is not in the "
         f"new one. Point applications at it.{why}",
-        f"psql 'host={instance.host} port={instance.port} dbname={request.database}'",
+        shlex.join(["psql", make_dsn(host=instance.host, port=instance.port, dbname=request.database)]),
     )
 
 

@@ -144,8 +144,7 @@ def _may_have_changed(report: RunReport) -> bool:
 def _climb(
     steps: LaterSteps, record: RunRecord, plan: MigrationPlan, backup: BackupManifest, error: KilledRunError
 ) -> Outcome:
-    target = record.report.target
-    damage = assess(error, [], f"lockkeeper restore {target} {backup.id} --accept-loss")
+    damage = assess(error, [], steps.by_hand.restore(backup.id, accept_loss=True))
     rung = Climb(steps, record, plan, backup, damage).recover()
     if rung is None:
         steps.settle(Outcome.NEEDS_HUMAN, backup.id)

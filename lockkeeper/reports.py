@@ -254,12 +254,13 @@ def _markdown_checks(report: RunReport) -> list[str]:
 
 
 def terminal_report(report: RunReport) -> RenderableType:
-    """Return the whole story for ``rich.console.Console.print``; also readable without colours."""
+    """Return the story for ``rich.console.Console.print``; also readable without colours.
+
+    What to do next is not in it: a command that is broken into lines cannot be copied.
+    """
     parts: list[RenderableType] = [Text(headline(report), style=STYLES.get(report.outcome, "red"))]
     if report.error:
         parts.append(_indented(plain(report.error)))
-    if report.next_command:
-        parts.append(Text.assemble("Next: ", (plain(report.next_command), "bold")))
     parts.append(_grid(facts(report)))
     parts += _terminal_recovery(report)
     if report.steps:

@@ -1,7 +1,7 @@
 """The order of a production migration, and what happens when a step of it fails. Written once.
 
 preflight -> backup, captured -> verify backup -> stand by -> rehearse -> (approve)
--> migrate, monitored -> verify; else the recovery ladder; always notify.
+-> migrate, monitored -> verify -> expire backups; else the recovery ladder; always notify.
 
 ``MigrationSteps`` names the steps. The command line plays this runbook with the engine itself
 (``lockkeeper.engine``), the Prefect flow plays the same runbook with one task a step.
@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 from lockkeeper.approval import not_covered, revisions_digest
 from lockkeeper.climb import Climb, RecoverySteps, assess
-from lockkeeper.errors import RefusedError, RejectedError, VerificationError
+from lockkeeper.errors import LockkeeperError, RefusedError, RejectedError, VerificationError
 from lockkeeper.ladder import Rung
 from lockkeeper.measured import MonitorSummary
 from lockkeeper.models import (
@@ -42,6 +42,7 @@ from lockkeeper.models import (
 from lockkeeper.offline_lint import LINT
 from lockkeeper.proving.models import Rehearsal
 from lockkeeper.record import RunRecord, play_and_tell
+from lockkeeper.recovery.unchanged import own_writes
 from lockkeeper.risk import Linted, needs_approval, over_budget, unmeasured
 from lockkeeper.signals import uninterrupted
 
@@ -106,7 +107,11 @@ class MigrationSteps(RecoverySteps, Protocol):
         ...
 
     def migrate(self, plan: MigrationPlan, backup: BackupManifest) -> Sequence[RevisionTiming]:
-        """Apply the plan; raises RefusedError when the database is no longer what was backed up."""
+        """Apply the plan.
+
+        Raises:
+            RefusedError: nothing was touched: the database is no longer what was backed up.
+        """
         ...
 
     def verify(
@@ -116,6 +121,10 @@ class MigrationSteps(RecoverySteps, Protocol):
 
         ``expected`` is the schema that the rehearsal has led to.
         """
+        ...
+
+    def expire_backups(self) -> Sequence[str]:
+        """Remove what the retention policy lets go, never the last verified one; returns the ids."""
         ...
 
     def journal(self, report: RunReport) -> str | None:
@@ -210,6 +219,8 @@ class _Run:
                 report = self.record.report
                 for warning in self.steps.settle(report.outcome, report.backup_id):
                     self.record.warn(warning)
+        if self.record.report.outcome is Outcome.SUCCEEDED:
+            self.expire_backups()
 
     def play_steps(self) -> None:
         """Step by step; what fails before the first change is raised, the ladder answers for the rest."""
@@ -230,9 +241,9 @@ class _Run:
             if rehearsal:
                 self.compare(rehearsal, applied)
             self.verify(plan, backup, rehearsal.schema_after if rehearsal else None)
-        except RefusedError:
-            raise
         except BaseException as error:
+            if isinstance(error, RefusedError) and not applied:
+                raise  # by the migration, before its first statement
             with uninterrupted("the recovery"):
                 self.recover(plan, backup, error, applied)
             if not isinstance(error, Exception):
@@ -317,6 +328,14 @@ class _Run:
             self.record.update(checks=(*self.record.report.checks, *checks))
             note(f"{len(checks)} checks")
 
+    def expire_backups(self) -> None:
+        """Let old backups go, since migrations make them, too; what fails there is only a warning."""
+        try:
+            with self.record.step("expire-backups") as note:
+                note(", ".join(self.steps.expire_backups()) or "none is old enough")
+        except LockkeeperError as error:
+            self.record.warn(f"Old backups could not be removed: {error}")
+
     def recover(
         self,
         plan: MigrationPlan,
@@ -325,12 +344,13 @@ class _Run:
         applied: list[RevisionTiming],
     ) -> None:
         """Climb the recovery ladder; sets the outcome and raises no Exception."""
-        target = self.request.target
-        by_hand = f"recover {target}" if backup.captured else f"restore {target} {backup.id}"
-        damage = assess(error, applied, f"lockkeeper {by_hand}")
+        by_hand = self.steps.by_hand
+        damage = assess(error, applied, by_hand.recover() if backup.captured else by_hand.restore(backup.id))
         self.record.update(revisions=tuple(applied))
         rung = Climb(self.steps, self.record, plan, backup, damage).recover()
         if rung is None:
+            # A restore that a human asks for later can prove by it that nobody else has written.
+            self.record.update(own_writes=own_writes(damage.applied, damage.complete))
             self.record.conclude(Outcome.NEEDS_HUMAN, error, next_command=damage.next_command)
         else:
             unchanged = rung is Rung.ROLLED_BACK

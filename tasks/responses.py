@@ -72,7 +72,7 @@ def recover_killed_run(target: str, request: MigrationRequest) -> RunReport:
     """
     engine = engine_of(target, request.run_id)
     if engine.target.policies.recovery == "manual":
-        raise RefusedError("The policy recovery=manual leaves it to a human: lockkeeper recover " + target)
+        raise RefusedError(f"The policy recovery=manual leaves it to a human: {engine.by_hand.recover()}")
     reports = read_reports(open_storage(engine.target.storage), target)
     newest = next((report for report in reports if report.operation == "migrate"), None)
     if newest is None or newest.outcome is not None:

@@ -20,11 +20,13 @@ from prefect.utilities.urls import url_for
 
 from lockkeeper.config import Target
 from lockkeeper.engine import Engine
+from lockkeeper.engine.run import Progress
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import RunReport, StepState, utc_now
 from lockkeeper.redaction import redact
 from tasks.alerts import emit_alert
 from tasks.blocks import load_target
+from tasks.by_hand import Deployments
 from tasks.logs import CORE_LOGGER, RunLogHandler, keep_secrets_out_of_logs, run_logger
 from tasks.progress import RunBoard
 
@@ -66,7 +68,7 @@ def opened_run(target_name: str, operation: str) -> Iterator[Run]:
         run_logger(log).info("%s: %s", step, message)
         board.say(redact(f"{step}: {message}"))
 
-    engine = Engine(target, run_id, announce)
+    engine = _engine(target, run_id, announce)
     engine.on_alert, engine.on_fraction, engine.link = emit_alert, board.advance, _link()
     run = Run(run_id, target, engine, board, _initiator(), engine.link)
     _open[target.name, run_id] = run.engine
@@ -80,7 +82,13 @@ def opened_run(target_name: str, operation: str) -> Iterator[Run]:
 
 def engine_of(target: str, run_id: str) -> Engine:
     """Return the engine of a run: the open one, or a new one where a task is used outside its flow."""
-    return _open.get((target, run_id)) or Engine(load_target(target), run_id)
+    return _open.get((target, run_id)) or _engine(load_target(target), run_id)
+
+
+def _engine(target: Target, run_id: str, progress: Progress | None = None) -> Engine:
+    engine = Engine(target, run_id, progress)
+    engine.by_hand = Deployments(target.name)
+    return engine
 
 
 @contextlib.contextmanager

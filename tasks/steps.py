@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from prefect import runtime
 
+from lockkeeper.by_hand import ByHand
 from lockkeeper.errors import ApprovalNeededError
 from lockkeeper.ladder import LadderFacts
 from lockkeeper.models import (
@@ -45,7 +46,16 @@ from tasks.standby import stand_by
 from tasks.verify import verify_migration, verify_unchanged
 from tasks.verify_backup import verify_backup
 
-EXPECTED_STEPS = {"migrate": 7, "backup": 3, "restore": 2, "drill": 1, "rename": 7}
+EXPECTED_STEPS = {
+    "migrate": 8,
+    "backup": 3,
+    "restore": 2,
+    "drill": 1,
+    "rename": 7,
+    "recover": 2,
+    "undo": 2,
+    "clean": 1,
+}
 """How many steps each operation has when nothing goes wrong; only progress bars rest on it."""
 
 
@@ -72,6 +82,11 @@ class _RunSteps:
             answered=run.engine.answered(run_that_asked(answer.key), answer) if answer else None,
         )
 
+    @property
+    def by_hand(self) -> ByHand:
+        """The deployments with which somebody goes on where this run stops."""
+        return self._run.engine.by_hand
+
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the migration lock in the flow itself: it must outlive every task."""
         return self._run.engine.exclusive()
@@ -79,6 +94,10 @@ class _RunSteps:
     def verify_backup(self, backup_id: str, keep_copy: bool = False) -> BackupVerification:
         """Restore the backup beside the database and compare."""
         return verify_backup(*self._of_run, backup_id, keep_copy)
+
+    def expire_backups(self) -> Sequence[str]:
+        """Remove what the target's retention policy lets go."""
+        return expire_backups(*self._of_run)
 
     def journal(self, report: RunReport) -> str | None:
         """Show how far the run is, and write the journal."""
@@ -99,10 +118,6 @@ class OperationTasks(_RunSteps, OperationSteps):
     def back_up(self) -> BackupManifest:
         """See ``OperationSteps``."""
         return create_backup(*self._of_run, None)
-
-    def expire_backups(self) -> Sequence[str]:
-        """See ``OperationSteps``."""
-        return expire_backups(*self._of_run)
 
     def restorable(self, backup_id: str) -> BackupManifest:
         """See ``OperationSteps``."""

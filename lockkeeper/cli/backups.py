@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
 from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.runs import play
@@ -57,7 +58,7 @@ def backup(
     if kind is not None:
         policies = chosen.policies.model_copy(update={"backup_kind": kind.value})
         chosen = chosen.model_copy(update={"policies": policies})
-    return play(context.obj, chosen, None, run_backup, report_file)
+    return play(context.obj, chosen, command_line(chosen.name, options), None, run_backup, report_file)
 
 
 @with_options
@@ -134,6 +135,7 @@ def restore(
         raise ConfigurationError("Which backup? `lockkeeper backups TARGET` lists them.")
     chosen = select_target(target, options)
     session: Session = context.obj
-    session.changing = f"lockkeeper status {chosen.name}"
+    by_hand = command_line(chosen.name, options)
+    session.changing = by_hand.line("status")
     runbook = functools.partial(run_restore, backup_id=backup_id, accept_loss=accept_loss, until=to)
-    return play(session, chosen, None, runbook, report_file)
+    return play(session, chosen, by_hand, None, runbook, report_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lockkeeper.cli.backups import ReportFile
+from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
 from lockkeeper.cli.output import Result
 from lockkeeper.cli.runs import play
@@ -27,4 +28,5 @@ def drill(
     """
     from lockkeeper.operations import run_drill
 
-    return play(context.obj, select_target(target, options), None, run_drill, report_file)
+    chosen = select_target(target, options)
+    return play(context.obj, chosen, command_line(chosen.name, options), None, run_drill, report_file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.checks import check_result
 from lockkeeper.cli.initiator import initiator
 from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
@@ -64,8 +65,9 @@ def migrate(
     chosen = select_target(target, options)
     chosen.require_alembic()
     session: Session = context.obj
-    session.changing = f"lockkeeper status {chosen.name}"
-    return play(session, chosen, wanted, run_migration, report_file, _approval(approve, reason))
+    by_hand = command_line(chosen.name, options)
+    session.changing = by_hand.line("status")
+    return play(session, chosen, by_hand, wanted, run_migration, report_file, _approval(approve, reason))
 
 
 @with_options

@@ -27,12 +27,16 @@ _PLAIN_WIDTH = 200  # of a stdout that is no terminal: wide enough that no table
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended: ``data`` is what ``--json`` prints, ``text`` what a person sees."""
+    """How a command ended: ``data`` is what ``--json`` prints, ``text`` what a person sees.
+
+    ``next_command`` follows the text, on a line of its own that is never broken: it is there to be copied.
+    """
 
     exit_code: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     text: RenderableType | None = None
     outcome: str | None = None
+    next_command: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; ``outcome`` and ``exit_code`` are in every one."""
@@ -95,7 +99,10 @@ class Session:
                 text = json.dumps(redacted(result.document()), indent=2, ensure_ascii=escape, default=str)
                 self.stdout.write(text + "\n")
             elif result.text is not None:
-                self.console(self.stdout).print(result.text, soft_wrap=not self.stdout.isatty())
+                console = self.console(self.stdout)
+                console.print(result.text, soft_wrap=not self.stdout.isatty())
+                if result.next_command:
+                    console.print(f"\nNext:\n{redact(result.next_command)}", style="bold", soft_wrap=True)
             self.stdout.flush()
         except OSError as error:
             # Python would complain again about the closed pipe when it flushes stdout at exit.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lockkeeper.cli.backups import ReportFile
+from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
 from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.runs import play
@@ -34,8 +35,9 @@ def recover(
 
     chosen = select_target(target, options)
     session: Session = context.obj
-    session.changing = f"lockkeeper recover {chosen.name}"
-    return play(session, chosen, None, run_recover, report_file)
+    by_hand = command_line(chosen.name, options)
+    session.changing = by_hand.recover()
+    return play(session, chosen, by_hand, None, run_recover, report_file)
 
 
 @with_options
@@ -55,8 +57,9 @@ def undo(
 
     chosen = select_target(target, options)
     session: Session = context.obj
-    session.changing = f"lockkeeper status {chosen.name}"
-    return play(session, chosen, None, run_undo, report_file)
+    by_hand = command_line(chosen.name, options)
+    session.changing = by_hand.line("status")
+    return play(session, chosen, by_hand, None, run_undo, report_file)
 
 
 @with_options
@@ -84,13 +87,14 @@ def clean(
     from lockkeeper.recoveries import run_clean
 
     chosen = select_target(target, options)
+    by_hand = command_line(chosen.name, options)
     if not yes:
-        return _would_remove(chosen, quarantine, waiting)
+        return _would_remove(chosen, quarantine, waiting, by_hand.clean(waiting=waiting))
     runbook = functools.partial(run_clean, quarantine=quarantine, waiting=waiting)
-    return play(context.obj, chosen, None, runbook, report_file)
+    return play(context.obj, chosen, by_hand, None, runbook, report_file)
 
 
-def _would_remove(target: Target, quarantine: str | None, waiting: bool) -> Result:
+def _would_remove(target: Target, quarantine: str | None, waiting: bool, command: str) -> Result:
     from lockkeeper.recovery.remains import find_remains, removable
     from lockkeeper.reports import text_table
 
@@ -102,5 +106,5 @@ def _would_remove(target: Target, quarantine: str | None, waiting: bool) -> Resu
         "would_remove": [f"{one.kind} {one.name}" for one in going],
         "stays": [f"{one.kind} {one.name}" for one in found if one not in going],
     }
-    headings = ("", "kind", "name", f"nothing was removed: lockkeeper clean {target.name} --yes")
+    headings = ("", "kind", "name", f"nothing was removed: {command}")
     return Result(data=data, text=text_table(headings, rows) if rows else "nothing is left")

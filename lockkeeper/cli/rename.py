@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.initiator import initiator
 from lockkeeper.cli.options import CommonOptions, TargetOptions, with_options
 from lockkeeper.cli.output import Result, Session
@@ -90,7 +91,7 @@ def start(
     Adds the new column, lets the database write both, fills the old rows in batches and proves that both
     agree. Then it waits for `rename flip`. Run again, it goes on.
     """
-    return _play(context.obj, select_target(column.target, options), _request(column, change), {})
+    return _play(context.obj, column.target, options, _request(column, change), {})
 
 
 @app.command("flip")
@@ -110,7 +111,7 @@ def flip(
     from lockkeeper.renaming import FLIP
 
     answers = {FLIP: _yes(FLIP, reason)}
-    return _play(context.obj, select_target(column.target, options), _request(column, change), answers)
+    return _play(context.obj, column.target, options, _request(column, change), answers)
 
 
 @app.command("contract")
@@ -137,7 +138,7 @@ def contract(
             f"The rename is {stage}: applications must read {column.new} first (`rename flip`)."
         )
     answers = {FLIP: _yes(FLIP, reason), DROP: _yes(DROP, reason)}
-    return _play(context.obj, chosen, request, answers)
+    return _play(context.obj, column.target, options, request, answers)
 
 
 @app.command("abort")
@@ -152,7 +153,7 @@ def abort(
 ) -> Result:
     """Bring back flag and schema of before, from any stage before the contract."""
     return _change(
-        context.obj, select_target(column.target, options), _request(column, change), "abort",
+        context.obj, column.target, options, _request(column, change), "abort",
         lambda stages: stages.abort(_yes("abort", reason)),
     )  # fmt: skip
 
@@ -169,7 +170,7 @@ def undo(
 ) -> Result:
     """Bring the old column back after the contract, with every write since, while it is in quarantine."""
     return _change(
-        context.obj, select_target(column.target, options), _request(column, change), "undo",
+        context.obj, column.target, options, _request(column, change), "undo",
         lambda stages: stages.undo(_yes("undo", reason)),
     )  # fmt: skip
 
@@ -186,7 +187,7 @@ def drop(
 ) -> Result:
     """Really drop the old column, once its time in quarantine is over."""
     return _change(
-        context.obj, select_target(column.target, options), _request(column, change), "drop",
+        context.obj, column.target, options, _request(column, change), "drop",
         lambda stages: stages.drop(force=force),
     )  # fmt: skip
 
@@ -269,7 +270,11 @@ def tune(
 
 
 def _play(
-    session: Session, target: Target, request: RenameRequest, answers: Mapping[str, Approval]
+    session: Session,
+    name: str,
+    options: TargetOptions,
+    request: RenameRequest,
+    answers: Mapping[str, Approval],
 ) -> Result:
     """Play the rename's runbook as far as the answers allow, and return its report."""
     from lockkeeper.renaming import RenameStages, run_rename
@@ -278,13 +283,13 @@ def _play(
         stages = RenameStages(engine, request, on_progress=_shown(engine))
         return run_rename(stages, run, request, answers).report
 
-    session.changing = f"lockkeeper rename status {target.name}"
-    return play(session, target, None, runbook, None)
+    return _played(session, select_target(name, options), options, runbook)
 
 
 def _change(
     session: Session,
-    target: Target,
+    name: str,
+    options: TargetOptions,
     request: RenameRequest,
     operation: str,
     stage: Callable[[RenameStages], RenameStatus],
@@ -303,8 +308,18 @@ def _change(
 
         return play_operation("rename", stages, run, perform)
 
-    session.changing = f"lockkeeper rename status {target.name}"
-    return play(session, target, None, runbook, None)
+    return _played(session, select_target(name, options), options, runbook)
+
+
+def _played(
+    session: Session,
+    target: Target,
+    options: TargetOptions,
+    runbook: Callable[[Engine, MigrationRequest], RunReport],
+) -> Result:
+    by_hand = command_line(target.name, options)
+    session.changing = by_hand.rename("status", "", "", "")
+    return play(session, target, by_hand, None, runbook, None)
 
 
 def _stages(target: Target, request: RenameRequest) -> RenameStages:

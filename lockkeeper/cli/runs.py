@@ -13,6 +13,7 @@ from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.progress import showing_progress
 
 if TYPE_CHECKING:
+    from lockkeeper.by_hand import CommandLine
     from lockkeeper.config import Target
     from lockkeeper.engine import Engine
     from lockkeeper.models import Approval, RunReport
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def play(
     session: Session,
     target: Target,
+    by_hand: CommandLine,
     revision: str | None,
     runbook: Callable[[Engine, MigrationRequest], RunReport],
     report_file: Path | None,
@@ -29,6 +31,7 @@ def play(
 ) -> Result:
     """Play ``runbook`` with an engine for ``target`` and return its report.
 
+    ``by_hand`` are the commands that it may tell somebody to run on this target.
     ``approving`` is an answer to the run that its key names. An interruption is answered with the report
     too: by then the runbook has ended in order.
 
@@ -53,7 +56,7 @@ def play(
     )
     with showing_progress(session, f"{target.name}: starting") as progress, ending_in_order():
         engine = WatchedEngine(target, request.run_id, progress, session)
-        engine.link = request.link
+        engine.link, engine.by_hand = request.link, by_hand
         if approving is not None:
             request = dataclasses.replace(request, answered=engine.answered(approving.key, approving))
         try:
@@ -83,6 +86,7 @@ def report_result(report: RunReport, report_file: Path | None = None) -> Result:
         outcome=outcome.value,
         data=report.model_dump(mode="json"),
         text=terminal_report(report),
+        next_command=report.next_command,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockkeeper.backup import load_manifest
-from lockkeeper.engine.operations import OperationEngine
+from lockkeeper.engine.operations import LOOKED_THROUGH, OperationEngine
 from lockkeeper.engine.recovery import RecoveryEngine
 from lockkeeper.errors import ConfigurationError, RefusedError
 from lockkeeper.journal import read_reports, write_report
@@ -17,9 +17,6 @@ from lockkeeper.recovery.standby import baking_standby, find_standby
 from lockkeeper.recovery.take_over import swap_warm_copy
 from lockkeeper.signals import uninterrupted
 from lockkeeper.storage import open_storage
-
-LOOKED_THROUGH = 50
-"""How many of the newest runs are searched for one that did not end."""
 
 
 class LaterEngine(RecoveryEngine, OperationEngine):
@@ -47,7 +44,7 @@ class LaterEngine(RecoveryEngine, OperationEngine):
         """
         if self.standby is None:
             raise ConfigurationError("No copy was found to undo with.")
-        with uninterrupted("the undo"):
+        with uninterrupted("the undo"), self.asking_about_losses(backup):
             done = swap_warm_copy(
                 self.standby,
                 backup,
@@ -70,7 +67,7 @@ class LaterEngine(RecoveryEngine, OperationEngine):
         if not migrations or migrations[0].outcome not in (None, Outcome.NEEDS_HUMAN):
             raise RefusedError(
                 f"No migration of {self.target.name} waits for a recovery: the last one has ended. "
-                f"`lockkeeper undo {self.target.name}` undoes one that succeeded."
+                f"`{self.by_hand.undo()}` undoes one that succeeded."
             )
         report = migrations[0]
         if self.target.policies.recovery == "manual":
@@ -83,16 +80,17 @@ class LaterEngine(RecoveryEngine, OperationEngine):
         backup = load_manifest(self.target, report.backup_id) if report.backup_id else None
         exchanged = self._exchanged_by(report.run_id)
         if backup is not None and backup.captured and self.standby is None and exchanged is None:
-            self._require_no_capture_elsewhere(report.run_id)
+            self._require_no_capture_elsewhere(report.run_id, backup.id)
         return Unfinished(report, backup, exchanged)
 
-    def _require_no_capture_elsewhere(self, run_id: str) -> None:
+    def _require_no_capture_elsewhere(self, run_id: str, backup_id: str) -> None:
         """Refuse while the server keeps a slot of the run whose folder is not on this machine."""
         name = slot_name(run_id)
         if any(one.kind == SLOT and one.capture_name == name for one in find_orphans(self.target)):
             raise RefusedError(
                 f"Run {run_id} has captured what applications wrote, and that is not on this machine "
-                f"(slot {name}). Recover on the machine of that run; if it is lost, `lockkeeper restore` "
+                f"(slot {name}). Recover on the machine of that run; if it is lost, "
+                f"`{self.by_hand.restore(backup_id, accept_loss=True)}` "
                 "brings back the backup without those writes."
             )
 

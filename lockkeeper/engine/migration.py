@@ -58,15 +58,20 @@ class Engine(LaterEngine):
     """The real ``MigrationSteps`` (see ``lockkeeper.runbook``) for one target and one run."""
 
     _lint, _script = Linted(failure="the preflight was made elsewhere"), Script(failure="it is elsewhere")
+    _rules: dict[str, str] | None = None
 
     def preflight(self, revision: str) -> tuple[MigrationPlan, Sequence[Check]]:
-        """Run all checks; raises PreflightError with every problem at once."""
+        """Run all checks; raises PreflightError with every problem at once.
+
+        The project's rules are kept: whatever becomes of their files, they are asked after the migration.
+        """
         plan, checks, self._lint, self._script = run_preflight(
             self.target, revision, run_id=self.run_id, lock_is_ours=self._lock is not None
         )
         require_preflight(checks)
         if plan is None:
             raise RefusedError("There is no plan to apply.")
+        self._rules = load_rules(self.target.require_alembic().rules_dir)
         return plan, checks
 
     def lint(self) -> Linted:
@@ -132,10 +137,7 @@ class Engine(LaterEngine):
 
     def ask_approval(self, report: RunReport, why: Sequence[str]) -> Approval:
         """Raise ApprovalNeededError: an engine knows nobody whom it could ask."""
-        wanted = report.requested_revision or "head"
-        destination = "" if wanted == "head" else f" {wanted}"
-        command = f"lockkeeper migrate {self.target.name}{destination} --approve {self.run_id}"
-        raise ApprovalNeededError(why, f'{command} --reason "..."')
+        raise ApprovalNeededError(why, self.by_hand.migrate(report.requested_revision or "head", self.run_id))
 
     def answered(self, run_id: str, approval: Approval) -> Answered:
         """Put an answer together with the run that asked; raises RefusedError."""
@@ -212,7 +214,7 @@ class Engine(LaterEngine):
             checks += check_schema(expected, schema)
             before = {name: table.rows for name, table in _tables(backup).items()}
             checks += check_counts(before, row_counts(connection, list(before)))
-        rules = load_rules(project.rules_dir)
+        rules = load_rules(project.rules_dir) if self._rules is None else self._rules
         checks += check_rules(self.target.url, rules, timeout_ms=policies.rule_timeout_ms, run_id=self.run_id)
         if plan.reaches_head and policies.model_differences != "ignore":
             try:

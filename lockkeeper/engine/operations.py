@@ -6,13 +6,26 @@ import contextlib
 from collections.abc import Sequence
 
 from lockkeeper import alembic_project, backup, managed, physical, recovery
+from lockkeeper.backup.counters import Counters
+from lockkeeper.by_hand import ByHand
 from lockkeeper.drill import drill_backup, last_drill, write_drill
 from lockkeeper.engine.standby import StandbyEngine
 from lockkeeper.errors import LockkeeperError, RefusedError, StorageError
-from lockkeeper.models import BackupKind, BackupManifest, BackupState, DrillReport, RestoreReport
+from lockkeeper.journal import read_reports
+from lockkeeper.models import (
+    BackupKind,
+    BackupManifest,
+    BackupState,
+    DrillReport,
+    Outcome,
+    RestoreReport,
+)
 from lockkeeper.recovery.standby import let_go_of_earlier
 from lockkeeper.signals import uninterrupted
 from lockkeeper.storage import open_storage
+
+LOOKED_THROUGH = 50
+"""How many of the newest runs are searched for the one that something is about."""
 
 
 class OperationEngine(StandbyEngine):
@@ -88,6 +101,8 @@ class OperationEngine(StandbyEngine):
     ) -> RestoreReport:
         """Restore what an operator asked for; only ``accept_loss`` counts, not the recovery policy.
 
+        What the migration itself wrote that made the backup, and needs a human, is not lost with it.
+
         Raises:
             RefusedError: there were writes since the backup; nothing was changed.
         """
@@ -106,11 +121,13 @@ class OperationEngine(StandbyEngine):
             )
         if until is not None:
             raise RefusedError(f"Backup {manifest.id} is a dump: it has one moment only. Leave --to out.")
+        own = None if accept_loss else self._own_writes_since(manifest.id)
         with contextlib.ExitStack() as shield:
 
             def before_swap(scene: recovery.FencedScene) -> None:
-                if not accept_loss and (written := recovery.written_since(scene, manifest, {})):
-                    raise RefusedError(_would_lose(self.target.name, manifest.id, written))
+                written = [] if accept_loss else recovery.written_since(scene, manifest, own)
+                if written:
+                    raise RefusedError(_would_lose(manifest.id, written, self.by_hand))
                 # An interruption from here on could not say which database serves.
                 shield.enter_context(uninterrupted("the swap"))
 
@@ -127,11 +144,27 @@ class OperationEngine(StandbyEngine):
                 self._progress("restore", told)
             return done
 
+    def _own_writes_since(self, backup_id: str) -> dict[str, Counters]:
+        """Return the rows that are known to be written by the failed migration that made the backup.
 
-def _would_lose(target: str, backup_id: str, written: Sequence[str]) -> str:
+        None where the journal cannot be read: then all that was written counts as somebody else's.
+        """
+        storage = open_storage(self.target.storage)
+        try:
+            reports = read_reports(storage, self.target.name, newest=LOOKED_THROUGH)
+        except StorageError as error:
+            self._progress("restore", f"what a failed migration itself has written is not known: {error}")
+            return {}
+        for report in reports:
+            if report.backup_id == backup_id and report.outcome is Outcome.NEEDS_HUMAN and report.own_writes:
+                return report.own_writes
+        return {}
+
+
+def _would_lose(backup_id: str, written: Sequence[str], by_hand: ByHand) -> str:
     shown = "; ".join(written[:10]) + (f"; and {len(written) - 10} more" if len(written) > 10 else "")
     return (
         f"Since backup {backup_id} there were writes that it does not have: {shown}. Nothing was changed. "
         "To go on without them (they stay in the quarantine database): "
-        f"lockkeeper restore {target} {backup_id} --accept-loss"
+        f"{by_hand.restore(backup_id, accept_loss=True)}"
     )

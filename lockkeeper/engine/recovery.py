@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lockkeeper import alembic_project, recovery
 from lockkeeper.backup import load_manifest
@@ -15,6 +16,7 @@ from lockkeeper.errors import (
     NeedsHumanError,
     RecoveryError,
     VerificationError,
+    WouldLoseWritesError,
 )
 from lockkeeper.ladder import LadderFacts, Rung
 from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
@@ -98,16 +100,25 @@ class RecoveryEngine(StandbyEngine):
         applied: Sequence[RevisionTiming],
     ) -> RestoreReport:
         if self.standby is None:
-            raise RecoveryError("Nothing was captured.", f"lockkeeper status {self.target.name}")
-        done = take_over(
-            self.standby,
-            backup,
-            reason=reason,
-            own_writes=own_writes(applied, complete=True) or {},
-            progress=self.say(step),
-        )
+            raise RecoveryError("Nothing was captured.", self.by_hand.restore(backup.id))
+        with self.asking_about_losses(backup):
+            done = take_over(
+                self.standby,
+                backup,
+                reason=reason,
+                own_writes=own_writes(applied, complete=True) or {},
+                progress=self.say(step),
+            )
         self._require_as_before(plan, backup)
         return done
+
+    @contextlib.contextmanager
+    def asking_about_losses(self, backup: BackupManifest) -> Iterator[None]:
+        """Turn a WouldLoseWritesError into a NeedsHumanError with the command that accepts the loss."""
+        try:
+            yield
+        except WouldLoseWritesError as error:
+            raise NeedsHumanError(str(error), self.by_hand.restore(backup.id, accept_loss=True)) from error
 
     def _require_as_before(self, plan: MigrationPlan, backup: BackupManifest) -> None:
         """Verify what serves now; content is what the copy was verified with, and what was replayed."""
@@ -185,25 +196,24 @@ class RecoveryEngine(StandbyEngine):
             NeedsHumanError: the application has written since the backup (and the policy is 'lossless'),
                 or that cannot be told. The database serves as before.
         """
-        command = f"lockkeeper restore {self.target.name} {backup.id} --accept-loss"
 
         def prove_lossless(scene: recovery.FencedScene) -> None:
             findings = recovery.written_since(
                 scene, backup, own_writes(applied, complete), fenced=self._write_fence is not None
             )
             if findings:
-                what = "Restoring would lose what was written since the backup: " + "; ".join(findings[:10])
-                raise NeedsHumanError(what, command)
+                raise WouldLoseWritesError("Restoring would lose what was written since the backup", findings)
 
         lossless = self.target.policies.recovery == "lossless"
-        return recovery.restore_backup(
-            self.target,
-            backup.id,
-            run_id=self.run_id,
-            reason=reason,
-            before_swap=prove_lossless if lossless else None,
-            progress=self.say("restore"),
-        )
+        with self.asking_about_losses(backup):
+            return recovery.restore_backup(
+                self.target,
+                backup.id,
+                run_id=self.run_id,
+                reason=reason,
+                before_swap=prove_lossless if lossless else None,
+                progress=self.say("restore"),
+            )
 
     def schema_differences(self, backup: BackupManifest) -> list[str]:
         """Say where the live schema differs from the backup's, but for Lockkeeper's own; reads only.

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from lockkeeper import alembic_project, backup, recovery
+from lockkeeper.by_hand import ByHand, CommandLine
 from lockkeeper.config import Target
 from lockkeeper.delivery import Patience, deliver, post_to_webhook
 from lockkeeper.errors import DatabaseError, LockkeeperError
@@ -40,6 +41,7 @@ class EngineRun:
         self.on_fraction: Callable[[float], None] | None = None
         self.link: str | None = None
         self.patience = Patience()
+        self.by_hand: ByHand = CommandLine(target.name)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -71,7 +73,7 @@ class EngineRun:
             write_report(storage, report)
         except LockkeeperError as error:
             return f"The journal could not be written: {error}"
-        if report.outcome is not None:
+        if report.outcome is not None and report.duration_s:  # which is set when it is closed
             try:
                 write_page(storage, report)
             except Exception as error:  # whatever its libraries raise: the run has ended as it has

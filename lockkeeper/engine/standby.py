@@ -133,27 +133,26 @@ class StandbyEngine(EngineRun):
         fence, self._write_fence = self._write_fence, None
         if fence is None:
             return []
-        name = self.target.name
         try:
             if outcome is Outcome.NEEDS_HUMAN:
                 fence.keep(f"run {self.run_id} needs a human")
                 return [
                     "Applications may still only read, so that nothing gets lost. A restore ends that; "
-                    f"`lockkeeper clean {name} --yes --waiting` lets them write to the database as it is."
+                    f"`{self.by_hand.clean(waiting=True)}` lets them write to the database as it is."
                 ]
             return [f"Applications could only read for {format_duration(fence.lift())}."]
         except LockkeeperError as error:
-            return [f"Applications may still only read; `lockkeeper clean {name} --yes` ends that: {error}"]
+            return [f"Applications may still only read; `{self.by_hand.clean()}` ends that: {error}"]
 
     def _settle(self, standby: Standby, outcome: Outcome | None, backup_id: str | None) -> list[str]:
         policies = self.target.policies
         if outcome is Outcome.SUCCEEDED and policies.bake_time_s and standby.is_warm:
             until = utc_now() + timedelta(seconds=policies.bake_time_s)
-            reason = f"kept for `lockkeeper undo {self.target.name}` until {until:%Y-%m-%d %H:%M} UTC"
+            reason = f"kept for `{self.by_hand.undo()}` until {until:%Y-%m-%d %H:%M} UTC"
             standby.keep(BAKING, until, backup_id, reason)
             return []
         if outcome is Outcome.NEEDS_HUMAN:
-            reason = f"kept for `lockkeeper recover {self.target.name}`"
+            reason = f"kept for `{self.by_hand.recover()}`"
             standby.keep(HUMAN, utc_now() + KEPT_FOR_A_HUMAN, backup_id, reason)
             return []
         return standby.let_go("its run has ended")

@@ -19,7 +19,7 @@ from lockkeeper.backup.copy import restored_copy
 from lockkeeper.backup.counters import LARGE_OBJECTS, Counters
 from lockkeeper.backup.progress import Progress, ProgressCallback, silent
 from lockkeeper.config import Target
-from lockkeeper.errors import DatabaseError, NeedsHumanError, ReplayLagError, VerificationError
+from lockkeeper.errors import DatabaseError, ReplayLagError, VerificationError, WouldLoseWritesError
 from lockkeeper.models import BackupManifest, RestoreReport, SchemaFingerprint
 from lockkeeper.postgres.connection import Connection, connect, execute
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
@@ -137,10 +137,8 @@ class TakeOver:
         outside.update(tables_not_captured(scene.connection, self.capture.record))
         findings = written_since(scene, self.manifest, self.own_writes, only=outside)
         if findings:
-            raise NeedsHumanError(
-                "What cannot be captured was written since the backup, and would be lost: "
-                + "; ".join(findings[:10]),
-                f"lockkeeper restore {self.target.name} {self.manifest.id} --accept-loss",
+            raise WouldLoseWritesError(
+                "What cannot be captured was written since the backup, and would be lost", findings
             )
 
 
@@ -205,7 +203,7 @@ def swap_warm_copy(
         CaptureError: what feeds the copy has ended, or does not start again.
         ReplayError: the copy does not catch up.
         VerificationError: the copy is not what it must be.
-        NeedsHumanError: what cannot be captured was written.
+        WouldLoseWritesError: what cannot be captured was written.
         DatabaseError: PostgreSQL refused a step. In all cases the original serves on.
     """
     began = time.monotonic()

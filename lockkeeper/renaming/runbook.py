@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from lockkeeper.by_hand import ByHand
 from lockkeeper.errors import LockkeeperError, NeedsHumanError, RefusedError
 from lockkeeper.measured import BackfillSeries
 from lockkeeper.models import Approval, Decision, Outcome, RunReport
@@ -39,6 +40,11 @@ class Backfilled(NamedTuple):
 
 class RenameSteps(Protocol):
     """The stages. Each can be repeated, returns at once when it is done, raises a LockkeeperError else."""
+
+    @property
+    def by_hand(self) -> ByHand:
+        """The commands with which somebody goes on where this run stops."""
+        ...
 
     def expand(self) -> RenameStatus:
         """Add the new column, written by the database together with the old one."""
@@ -131,16 +137,16 @@ def run_rename(
         except (RefusedError, NeedsHumanError):
             raise
         except LockkeeperError as error:
-            record.conclude(Outcome.FAILED, error, next_command=_next(run.target, request, "status"))
+            record.conclude(Outcome.FAILED, error, next_command=_next(steps, request, "status"))
             raise
 
     report = play_operation("rename", steps, run, play)
     return RenameEnd(report, asked[0] if asked else None)
 
 
-def _next(target: str, request: RenameRequest, command: str) -> str:
+def _next(steps: RenameSteps, request: RenameRequest, command: str) -> str:
     change = request.change
-    return f"lockkeeper rename {command} {target} {change.table} {change.old} {change.new}"
+    return steps.by_hand.rename(command, change.table, change.old, change.new)
 
 
 @dataclass
@@ -246,4 +252,4 @@ class _Rename:
             note(f"{approval}; in quarantine" + (f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""))
 
     def command(self, name: str) -> str:
-        return _next(self.record.report.target, self.request, name)
+        return _next(self.steps, self.request, name)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from lockkeeper.by_hand import ByHand
 from lockkeeper.config import Target
 from lockkeeper.errors import FlagRevertedError, LockkeeperError, RefusedError
 from lockkeeper.flags.ramp import Ramp, error_signal, error_summary, settle
@@ -33,6 +34,7 @@ class Teller(Protocol):
 
     target: Target
     run_id: str
+    by_hand: ByHand
 
     def journal(self, report: RunReport) -> str | None:
         """Write the report down."""
@@ -59,6 +61,7 @@ class RenameStages:
         stop: threading.Event | None = None,
     ) -> None:
         self._engine = engine
+        self.by_hand = engine.by_hand
         self._request = request
         self._on_progress = on_progress
         self._stop = stop

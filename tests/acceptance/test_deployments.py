@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from lockkeeper.local.prefect_server import EmbeddedPrefect
+from tests.acceptance.aftermath import assert_as_before, changed_tables
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/prod-migration.yml").read_text(encoding="utf-8"))
@@ -32,7 +33,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPrefec
         server.wait_until_ready()
         server.create_pool()
         argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
-        for name in ("production-migration", "approval-expiry", "migration-test"):
+        for name in ("production-migration", "approval-expiry", "migration-test", "restore"):
             argv += ["--name", name]
         deployed = run(server, argv, ROOT)
         assert deployed.returncode == 0, deployed.stdout
@@ -119,6 +120,24 @@ def test_the_workflow_triggers_the_deployment_waits_for_it_and_fails_with_it(
     assert newest["parameters"]["revision"] == "4711", "a revision of digits only stays a text"
     assert "github:ada" in newest["tags"]
     assert len(slack.received) == 2
+
+
+def test_the_line_that_a_failed_deployment_leaves_restores_the_database(shop, prefect, save) -> None:
+    shop.add_revision("r1", 'op.execute("TRUNCATE orders")', "raise NotImplementedError('no way back')")
+    slack = save(shop, "emptied", "rehearsal=off")
+    start = "prefect deployment run production-migration/production-migration -p target=emptied --watch"
+    failed = run(prefect, ["sh", "-c", start], Path("/"))
+    assert failed.returncode == 1, failed.stdout
+    state = runs(prefect, "production-migration")[0]["state"]
+    assert state["name"] == "NeedsHuman", state["message"]
+    line = state["message"].rpartition("Next: ")[2]
+    assert line in str(slack.received[-1])
+    assert changed_tables(shop) == {"public.alembic_version", "public.orders"}, "left as it stood"
+
+    done = run(prefect, ["sh", "-c", line], Path("/"))
+
+    assert done.returncode == 0, done.stdout
+    assert_as_before(shop)
 
 
 def test_a_worker_tests_a_project_on_a_scratch_server_of_its_own(shop, prefect) -> None:

@@ -11,11 +11,17 @@ from collections.abc import Iterator
 import pytest
 from psycopg2 import sql
 
+from lockkeeper.backup import list_backups
 from lockkeeper.engine import Engine
+from lockkeeper.errors import ConfigurationError, StorageError
 from lockkeeper.local.postgres_server import temporary_postgres
-from lockkeeper.models import Outcome
+from lockkeeper.models import BackupState, Outcome, RunReport
+from lockkeeper.operations import run_restore
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
-from tests.acceptance.aftermath import assert_as_before, leftovers
+from lockkeeper.record import new_run_id
+from lockkeeper.runbook import MigrationRequest
+from tests.acceptance.aftermath import assert_as_before, assert_nothing_left, changed_tables, leftovers
+from tests.acceptance.shell import at_a_shell, register
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
@@ -53,9 +59,37 @@ def test_without_a_fault_the_database_equals_after(shop) -> None:
         "verify-backup",
         "migrate",
         "verify",
+        "expire-backups",
     ]
     assert shop.migrate().outcome is Outcome.NOTHING_TO_DO
     assert leftovers(shop) == []
+
+
+def test_who_only_migrates_keeps_no_more_backups_than_the_policy_says(shop) -> None:
+    shop.with_policies(retention_count=1, retention_days=0)
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    first = shop.migrate()
+    shop.add_revision("r2", 'op.execute("CREATE TABLE extra (id int)")', 'op.execute("DROP TABLE extra")')
+    second = shop.migrate()
+    assert (first.outcome, second.outcome) == (Outcome.SUCCEEDED, Outcome.SUCCEEDED)
+    assert second.steps[-1].detail == first.backup_id
+    states = {one.id: one.state for one in list_backups(shop.target)}
+    assert states == {first.backup_id: BackupState.EXPIRED, second.backup_id: BackupState.VERIFIED}
+
+
+class FullStorageEngine(Engine):
+    """Has a storage that nothing can be removed from."""
+
+    def expire_backups(self):
+        raise StorageError("Cannot delete.")
+
+
+def test_backups_that_cannot_be_removed_are_a_warning_of_a_migration_that_succeeded(shop) -> None:
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    report = shop.migrate(engine_type=FullStorageEngine)
+    assert report.outcome is Outcome.SUCCEEDED
+    assert report.warnings == ("Old backups could not be removed: Cannot delete.",)
+    assert_nothing_left(shop)
 
 
 def test_an_error_in_upgrade_is_rolled_back(shop) -> None:
@@ -87,6 +121,34 @@ def test_a_broken_rule_is_downgraded(shop) -> None:
     assert report.outcome is Outcome.RECOVERED
     assert "nobody_is_active is broken by 500 rows" in report.error
     assert [check.name for check in report.checks if check.refuses] == ["rule nobody_is_active"]
+    assert rungs(report) == [("downgrade", True)]
+    assert_as_before(shop)
+
+
+def test_rules_whose_folder_goes_away_during_the_migration_are_asked_all_the_same(shop) -> None:
+    gone = f"import shutil\nshutil.rmtree({str(shop.folder / 'rules')!r})"  # a release link was switched
+    shop.add_revision("r1", f"{ADD_STATUS}\n{gone}", DROP_STATUS)
+    shop.add_rule("nobody_is_active", "SELECT id FROM users WHERE status = 'active'")
+    report = shop.migrate()
+    assert not (shop.folder / "rules").exists()
+    assert report.outcome is Outcome.RECOVERED
+    assert "nobody_is_active is broken by 500 rows" in report.error
+    assert_as_before(shop)
+
+
+class LateRefusalEngine(Engine):
+    """Finds, when the migration is committed, that something it needs is not there any more."""
+
+    def verify(self, plan, backup, expected):
+        raise ConfigurationError("The folder is gone.")
+
+
+def test_what_is_refused_after_the_migration_is_recovered_from(shop) -> None:
+    """Only what is refused before its first statement is: after it, exit code 2 would be a lie."""
+    shop.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    report = shop.migrate(engine_type=LateRefusalEngine)
+    assert report.outcome is Outcome.RECOVERED
+    assert "The folder is gone" in report.error
     assert rungs(report) == [("downgrade", True)]
     assert_as_before(shop)
 
@@ -147,13 +209,17 @@ def test_the_downgrade_is_enough_for_tables_that_were_captured_and_for_a_ledger_
     assert_as_before(shop)
 
 
-def test_an_emptied_table_is_noticed_and_a_human_decides(shop) -> None:
+def test_an_emptied_table_is_noticed_and_a_human_decides(shop, tmp_path) -> None:
     """PostgreSQL does not count what TRUNCATE removes, so nobody can prove that no write went with it."""
     shop.add_revision("r1", 'op.execute("TRUNCATE orders")')
     report = shop.migrate()
     assert "public.orders had 1000 rows and is empty" in report.error
     assert report.outcome is Outcome.NEEDS_HUMAN
     assert report.next_command == f"lockkeeper restore shop {report.backup_id} --accept-loss"
+    assert changed_tables(shop) == {"public.alembic_version", "public.orders"}, "left as it stood"
+    done = at_a_shell(shop, report.next_command, **register(shop, tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert_as_before(shop)
 
 
 def test_an_emptied_table_is_restored_under_the_policy_accept_loss(shop) -> None:
@@ -180,6 +246,7 @@ def test_a_killed_alembic_process_changes_nothing(shop) -> None:
     shop.add_revision("r1", ADD_STATUS + "\nos.kill(os.getpid(), signal.SIGKILL)")
     report = shop.migrate()
     assert report.outcome is Outcome.UNCHANGED
+    assert "Revision r1 failed: its process ended with exit code -9" in report.error
     assert_as_before(shop)
 
 
@@ -188,6 +255,7 @@ def test_a_connection_ended_by_the_server_changes_nothing(shop) -> None:
     shop.add_revision("r1", ADD_STATUS + f'\nop.execute("{ending}")')
     report = shop.migrate()
     assert report.outcome is Outcome.UNCHANGED
+    assert "terminating connection due to administrator command" in report.error
     assert_as_before(shop)
 
 
@@ -217,6 +285,7 @@ def test_a_server_that_crashes_and_comes_back_changes_nothing(server_folder, mak
         report = shop.migrate()
         crasher.join()
         assert report.outcome is Outcome.UNCHANGED
+        assert "server closed the connection" in report.error or "terminating connection" in report.error
         assert_as_before(shop)
 
 
@@ -284,7 +353,7 @@ def test_a_second_migration_at_the_same_time_is_refused(shop) -> None:
     assert f"lockkeeper:lock:{first.run_id}" in second.error
     assert second.backup_id is None
     assert first.outcome is Outcome.SUCCEEDED, first.error
-    assert leftovers(shop) == []
+    assert_nothing_left(shop)
 
 
 def test_a_schema_changed_by_somebody_else_since_the_backup_is_refused(shop) -> None:
@@ -313,7 +382,10 @@ def test_writes_of_the_application_are_never_restored_away(shop) -> None:
     report = shop.migrate(engine_type=engine_with(shop, write))
     assert report.outcome is Outcome.NEEDS_HUMAN
     assert "public.orders" in report.recovery[-1].reason
-    assert f"lockkeeper restore shop {report.backup_id}" in report.next_command
+    assert report.next_command == f"lockkeeper restore shop {report.backup_id} --accept-loss"
+    assert changed_tables(shop) == {"public.alembic_version", "public.orders", "public.users"}, (
+        "left as it stood"
+    )
     with connect(shop.url, "tests") as connection:
         assert fetch_value(connection, "SELECT note FROM orders WHERE id = 5000") == "acknowledged"
     assert leftovers(shop) == []
@@ -347,3 +419,21 @@ def test_under_the_policy_manual_a_human_decides_about_the_restore(shop) -> None
     assert report.outcome is Outcome.NEEDS_HUMAN
     assert rungs(report) == [("downgrade", False)]
     assert report.next_command == f"lockkeeper restore shop {report.backup_id}"
+    assert changed_tables(shop) == {"public.alembic_version", "public.users"}, "left as it stood"
+    with connect(shop.url, "application") as connection:
+        execute(connection, "INSERT INTO orders VALUES (5000, 1, 'acknowledged')")
+    refused = restore(shop, report.backup_id)
+    assert refused.outcome is Outcome.REFUSED
+    assert "public.orders" in refused.error
+    assert "public.users" not in refused.error, "what the migration itself has written is not lost with it"
+    assert f"lockkeeper restore shop {report.backup_id} --accept-loss" in refused.error
+    with connect(shop.url, "tests") as connection:
+        execute(connection, "DELETE FROM orders WHERE id = 5000")
+    assert restore(shop, report.backup_id).outcome is Outcome.SUCCEEDED
+    assert_as_before(shop)
+
+
+def restore(shop, backup_id: str) -> RunReport:
+    run_id = new_run_id()
+    request = MigrationRequest(run_id=run_id, target=shop.target.name, database=shop.target.database)
+    return run_restore(Engine(shop.target, run_id), request, backup_id)

@@ -23,24 +23,32 @@ ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'act
 
 
 class GoneStorageEngine(Engine):
-    """Loses its storage while the dump streams."""
+    """Loses its storage for good when the first of the dump has arrived there."""
 
-    def create_backup(self, plan):
+    def say(self, step):
+        tell = super().say(step)
         folder = self.target.storage.path
-        folder.rename(folder.with_name("unmounted"))
-        folder.write_text("not a folder any more")
-        try:
-            return super().create_backup(plan)
-        finally:
-            folder.unlink()
-            folder.with_name("unmounted").rename(folder)
+
+        def tell_and_unmount(message):
+            tell(message)
+            if getattr(message, "stage", "") == "dump" and message.done_bytes and folder.is_dir():
+                folder.rename(folder.with_name("unmounted"))
+                folder.write_text("not a folder any more")
+
+        return tell_and_unmount
 
 
 def test_a_storage_that_is_gone_during_the_backup_changes_nothing(shop) -> None:
     shop.add_revision("r1", ADD_STATUS)
     report = shop.migrate(engine_type=GoneStorageEngine)
+    folder = shop.target.storage.path
+    assert folder.is_file(), "it went while the dump was streaming"
+    folder.unlink()
+    folder.with_name("unmounted").rename(folder)
     assert report.outcome is Outcome.UNCHANGED
     assert [step.name for step in report.steps if step.state.value == "failed"] == ["backup"]
+    assert "in the storage folder" in report.error
+    assert any("The journal could not be written" in warning for warning in report.warnings)
     assert_as_before(shop)
 
 

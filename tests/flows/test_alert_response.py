@@ -119,4 +119,4 @@ def test_a_recovery_that_the_policy_leaves_to_a_human_is_refused(make_shop) -> N
     shop = make_shop(policies={"alert_actions": "recover", "recovery": "manual"})
     state = alert_response("recover", shop.name, return_state=True)
     assert state.name == "Refused"
-    assert f"lockkeeper recover {shop.name}" in state.message
+    assert f"prefect deployment run recover/recover -p target={shop.name} --watch" in state.message

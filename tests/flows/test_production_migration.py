@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
+from flows.restore_database import restore_database
 from tests.flows.observing import artifact_of, flow_run_id, leftovers, log_of, play, report_of, task_runs
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
@@ -35,6 +37,7 @@ def test_a_migration_to_head_succeeds_and_tells_its_story(make_shop, bucket, sla
         "monitor": "Completed",
         "migrate": "Completed",
         "verify": "Completed",
+        "expire-backups": "Completed",
         "notify": "Completed",
         "report": "Completed",
     }
@@ -135,9 +138,14 @@ def test_under_the_manual_policy_a_human_gets_the_exact_command(make_shop, slack
     state = play(shop.name)
 
     assert (state.is_failed(), state.name) == (True, "NeedsHuman")
-    assert f"lockkeeper restore {shop.name} " in str(state.message)
+    line = str(state.message).rpartition("Next: ")[2]
+    words = shlex.split(line)
+    assert words[:5] == ["prefect", "deployment", "run", "restore/restore", "-p"]
     assert len(slack.messages) == 1
-    assert f"lockkeeper restore {shop.name} " in str(slack.messages[0]["blocks"])
+    assert line in str(slack.messages[0]["blocks"])
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    assert restore_database(**given, return_state=True).is_completed()
+    assert shop.query("SELECT count(*), sum(balance) FROM users") == [(200, 20100)]
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "answers 500", "hangs"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from lockkeeper.cli.output import Result, Session
 
 PROGRAM = str(Path(sys.executable).with_name("lockkeeper"))
 STORAGE = "Größe Я"
@@ -48,3 +51,18 @@ def test_a_full_disk_changes_no_exit_code_and_is_said() -> None:
     full = shell("list --json >/dev/full")
     assert full.returncode == 0
     assert "could not be written" in full.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_command_is_never_broken_into_lines_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    line = f"lockkeeper restore shop b1 --alembic '/{'very/' * 30} long' --accept-loss"
+    terminal = Terminal()
+    Session(stdout=terminal).emit(Result(text="Migration of shop: needs a human", next_command=line))
+    assert line in terminal.getvalue()

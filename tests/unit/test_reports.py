@@ -158,7 +158,6 @@ def test_the_next_command_can_be_copied_as_it_is() -> None:
     command = "lockkeeper restore shop shop-b1 --accept-loss"
     report = recovered_report(outcome=Outcome.NEEDS_HUMAN, next_command=command)
     assert f"```sh\n{command}\n```" in markdown_report(report)
-    assert f"Next: {command}" in rendered(report)
     assert f"```{command}```" in json.dumps(slack_notice(report).blocks)
 
 

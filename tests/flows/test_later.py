@@ -1,0 +1,95 @@
+"""What an operator starts later (recover, undo, clean), as the lines say that runs leave for people."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.clean_target import clean_target
+from flows.recover_migration import recover_migration
+from flows.undo_migration import undo_migration
+from tasks.by_hand import Deployments
+from tests.flows.observing import play, report_of, task_runs
+
+PREFECT_YAML = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))
+LINES = Deployments("shop")
+ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
+NO_WAY_BACK = "raise Exception('no way back')"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINES.migrate("0815", "20261123T104500Z-1a2b3c"),
+        LINES.recover(),
+        LINES.restore("20261123T104500Z-1a2b3c"),
+        LINES.restore("20261123T104500Z-1a2b3c", accept_loss=True),
+        LINES.undo(),
+        LINES.clean(),
+        LINES.clean(waiting=True),
+        LINES.rename("flip", "products", "description", "description_new"),
+    ],
+)
+def test_every_line_names_a_deployment_that_takes_its_parameters(line: str) -> None:
+    words = shlex.split(line)
+    assert (words[:3], words[-1]) == (["prefect", "deployment", "run"], "--watch")
+    flow_name, _, deployment_name = words[3].partition("/")
+    (deployment,) = [one for one in PREFECT_YAML["deployments"] if one["name"] == deployment_name]
+    module, _, function = deployment["entrypoint"].rpartition(".")
+    flow = getattr(import_module(module), function)
+    assert flow.name == flow_name
+    given = dict(word.split("=", 1) for word in words[4:-1] if word != "-p")
+    inspect.signature(flow.fn).bind(**given)
+    assert given["target"] == "shop"
+
+
+def test_a_text_that_prefect_would_take_for_a_number_stays_a_text() -> None:
+    words = shlex.split(LINES.migrate("0815", "r1") + " " + Deployments("4711").restore("1e5"))
+    given = [word.split("=", 1)[1] for word in words if "=" in word]
+    assert given == ["shop", "0815", '"4711"', '"1e5"']
+    with pytest.raises(ValueError, match="Extra data"):
+        json.loads(given[1])  # so Prefect takes it as a text, as it is
+
+
+def test_a_captured_migration_left_to_a_human_is_taken_back_with_every_write_since(make_shop, api) -> None:
+    shop = make_shop(policies={"capture": "auto", "rehearsal": "off", "recovery": "manual"})
+    shop.add_revision("r1", 'op.execute("UPDATE users SET balance = 0")', NO_WAY_BACK)
+    shop.add_rule("balances", "SELECT id FROM users WHERE balance = 0")
+    failed = play(shop.name)
+    assert failed.name == "NeedsHuman"
+    assert Deployments(shop.name).recover() in str(failed.message)
+    shop.execute("INSERT INTO users VALUES (5000, 'acknowledged@example.org', 1)")
+
+    state = recover_migration(shop.name, return_state=True)
+
+    assert state.is_completed(), state.message
+    assert shop.query("SELECT count(*), sum(balance) FROM users") == [(201, 20101)]
+    assert task_runs(api, state)["warm-swap"] == "Completed"
+    assert "warm swap" in report_of(api, state)
+    again = recover_migration(shop.name, return_state=True)
+    assert again.name == "Refused"
+
+
+def test_a_migration_is_undone_while_its_copy_is_kept_and_cleaning_leaves_that_alone(make_shop, api) -> None:
+    policies = {"capture": "auto", "rehearsal": "off", "bake_time_s": 600}
+    shop = make_shop(policies=policies)
+    shop.add_revision("r1", ADD_STATUS, NO_WAY_BACK)
+    assert play(shop.name).is_completed()
+    shop.execute("INSERT INTO users VALUES (5000, 'acknowledged@example.org', 1)")
+    assert clean_target(shop.name, return_state=True).is_completed()
+
+    state = undo_migration(shop.name, return_state=True)
+
+    assert state.is_completed(), state.message
+    assert shop.columns() == ["balance", "email", "id"]
+    assert shop.query("SELECT count(*) FROM users") == [(201,)]
+    assert task_runs(api, state)["undo"] == "Completed"
+    assert undo_migration(shop.name, return_state=True).name == "Refused"
+    cleaned = clean_target(shop.name, waiting=True, return_state=True)
+    assert cleaned.is_completed(), cleaned.message

@@ -1,0 +1,137 @@
+"""The lines that Lockkeeper leaves for people mean, when they are parsed again, what the run was given."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from lockkeeper.by_hand import CommandLine
+from lockkeeper.cli.by_hand import command_line
+from lockkeeper.cli.main import app
+from lockkeeper.cli.options import TargetOptions
+
+EVERYTHING = TargetOptions(
+    database_url_env="SHOP_URL",
+    database_url="postgresql://owner@db.example/my shop",
+    alembic=Path("the project/alembic.ini"),
+    storage="s3://bucket/pre'fix",
+    scratch_url_env="SCRATCH_URL",
+    s3_endpoint_url="https://s3.example/?a=1&b=2",
+    s3_region="eu-1",
+    s3_access_key_id_env="KEY_ID",
+    s3_secret_access_key_env="SECRET",
+    slack_webhook_env="SLACK",
+    alert_webhook_env="ALERTS",
+    python=Path("/srv/venv/bin/python"),
+    working_dir=Path("."),
+    ini_section="shop",
+    url_env="DATABASE_URL",
+    driver="asyncpg",
+    x=["tenant=a b", "url={url}"],
+    env_from=["APP_ENV", "HOME"],
+    rules=Path("rules"),
+    client_bin_dir=Path("/usr/lib/postgresql/18/bin"),
+    maintenance_database="$postgres",
+    set=["recovery=manual", "impact_probe_sql=SELECT 'x'"],
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("LOCKKEEPER_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """Parse a line as a shell and the program do."""
+    program, name, *arguments = shlex.split(line)
+    assert program == "lockkeeper"
+    command: Any = typer.main.get_command(app)
+    return dict(command.commands[name].make_context(name, arguments).params)
+
+
+def test_every_option_that_a_target_was_described_with_comes_back(elsewhere: Path) -> None:
+    assert all(getattr(EVERYTHING, one.name) for one in dataclasses.fields(EVERYTHING)), "add the new one"
+    facts = parsed(command_line("shop", EVERYTHING).restore("b1", accept_loss=True))
+    assert (facts["target"], facts["backup_id"], facts["accept_loss"]) == ("shop", "b1", True)
+    for one in dataclasses.fields(EVERYTHING):
+        given, found = getattr(EVERYTHING, one.name), facts[one.name]
+        wanted = (elsewhere / given).absolute() if isinstance(given, Path) else given
+        assert (Path(found) if isinstance(given, Path) else found) == wanted, one.name
+
+
+def test_a_folder_for_backups_is_named_as_seen_from_anywhere(elsewhere: Path) -> None:
+    options = TargetOptions(database_url_env="SHOP_URL", storage="kept here")
+    assert parsed(command_line("shop", options).recover())["storage"] == str(elsewhere / "kept here")
+
+
+def test_a_registered_target_needs_no_more_than_its_name_and_the_policies_that_were_set() -> None:
+    lines = command_line("shop", TargetOptions())
+    assert lines.recover() == "lockkeeper recover shop"
+    assert lines.undo() == "lockkeeper undo shop"
+    assert lines.clean() == "lockkeeper clean shop --yes"
+    assert lines.clean(waiting=True) == "lockkeeper clean shop --yes --waiting"
+    assert lines.migrate("head", "r1") == "lockkeeper migrate shop --approve r1"
+    assert lines.migrate("+1", "r1") == "lockkeeper migrate shop +1 --approve r1"
+    lines = command_line("shop", TargetOptions(set=["bake_time_s=60"]))
+    assert lines.restore("b1") == "lockkeeper restore shop b1 --set bake_time_s=60"
+
+
+def test_a_registry_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
+    monkeypatch.setenv("LOCKKEEPER_HOME", "my home")
+    home = f"LOCKKEEPER_HOME={elsewhere / 'my home'}"
+    assert shlex.split(command_line("shop", TargetOptions()).undo()) == [
+        "env",
+        home,
+        "lockkeeper",
+        "undo",
+        "shop",
+    ]
+
+
+def test_a_program_that_no_shell_finds_is_named_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Path
+) -> None:
+    program = elsewhere / "a venv" / "bin" / "lockkeeper"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "migrate", "shop"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert shlex.split(command_line("shop", TargetOptions()).undo())[0] == str(program)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert command_line("shop", TargetOptions()).undo() == "lockkeeper undo shop"
+    another = elsewhere / "another" / "lockkeeper"
+    another.parent.mkdir()
+    another.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{another.parent}:{program.parent}")
+    assert shlex.split(command_line("shop", TargetOptions()).undo())[0] == str(program)
+
+
+def test_a_name_that_looks_like_a_revision_is_not_left_alone_beside_options() -> None:
+    options = TargetOptions(database_url_env="SHOP_URL", storage="s3://bucket/shop")
+    facts = parsed(command_line("abc123", options).migrate("head", "r1"))
+    assert (facts["target"], facts["revision"], facts["approve"]) == ("abc123", "head", "r1")
+
+
+@pytest.mark.parametrize("name", ["start", "flip", "contract", "abort", "undo", "status"])
+def test_every_line_about_a_rename_is_one_that_the_program_takes(name: str) -> None:
+    words = shlex.split(CommandLine("shop").rename(name, "public.my table", "old", "new"))
+    assert words[:2] == ["lockkeeper", "rename"]
+    group: Any = typer.main.get_command(app).commands["rename"]  # type: ignore[attr-defined]
+    facts = group.commands[words[2]].make_context(words[2], words[3:]).params
+    assert facts["target"] == "shop"
+    assert name == "status" or (facts["table"], facts["old"], facts["new"]) == (
+        "public.my table",
+        "old",
+        "new",
+    )
+
+
+def test_what_a_shell_would_take_apart_is_quoted() -> None:
+    assert CommandLine("shop").restore("b; rm -rf $HOME") == "lockkeeper restore shop 'b; rm -rf $HOME'"
