@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
+from psycopg2.extensions import parse_dsn
 
+from lockkeeper.backup_kinds import Instance
 from lockkeeper.by_hand import CommandLine
 from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.main import app
 from lockkeeper.cli.options import TargetOptions
+from lockkeeper.models import BackupState, Outcome, RestoreReport, utc_now
+from lockkeeper.operations import run_restore
+from lockkeeper.runbook import MigrationRequest
 
 EVERYTHING = TargetOptions(
     database_url_env="SHOP_URL",
@@ -135,3 +142,27 @@ def test_every_line_about_a_rename_is_one_that_the_program_takes(name: str) -> N
 
 def test_what_a_shell_would_take_apart_is_quoted() -> None:
     assert CommandLine("shop").restore("b; rm -rf $HOME") == "lockkeeper restore shop 'b; rm -rf $HOME'"
+
+
+def test_the_line_to_a_server_that_came_back_takes_any_name_of_a_database() -> None:
+    instance = Instance(host="/run/my socket", port=5433, folder="/srv/back", recovery_lsn="latest")
+    done = RestoreReport(
+        backup_id="b1",
+        database="it's mine",
+        quarantine_database=None,
+        fence_s=0,
+        duration_s=1,
+        instance=instance,
+    )
+    steps: Any = SimpleNamespace(
+        restorable=lambda _: SimpleNamespace(id="b1", created_at=utc_now(), state=BackupState.VERIFIED),
+        exclusive=contextlib.nullcontext,
+        put_back=lambda *_: done,
+        journal=lambda _: None,
+        notify=lambda _: None,
+    )
+    report = run_restore(steps, MigrationRequest("r1", "shop", "it's mine"), "b1")
+    assert report.outcome is Outcome.NEEDS_HUMAN
+    program, facts = shlex.split(report.next_command or "")
+    assert program == "psql"
+    assert parse_dsn(facts) == {"host": "/run/my socket", "port": "5433", "dbname": "it's mine"}
