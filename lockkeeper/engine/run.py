@@ -92,9 +92,12 @@ class EngineRun:
         return deliver(post_to_webhook(url), slack_notice(report), self.patience)
 
     def _on_revision(self, event: alembic_project.MigrationEvent) -> None:
-        """Pass progress on; stop before the next revision when the lock's session is gone."""
+        """Pass progress on; stop before the next revision when the lock's session is gone.
+
+        After one that failed none follows, and what it failed of is what counts.
+        """
         self._progress("migrate", str(event))
-        if self._lock is not None:
+        if self._lock is not None and event.kind != "failed":
             self._lock.check()
 
     def say(self, step: str) -> Callable[[object], None]:

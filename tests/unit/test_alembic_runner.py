@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from lockkeeper.alembic_project.outcome import Commits
 from lockkeeper.alembic_project.runner import differences, history, statements
@@ -143,3 +144,13 @@ def test_differences_that_are_not_known_by_name_are_told_all_the_same() -> None:
     assert list(differences.sentences([nothing])) == [
         "column t.c: default is absent in the database and 0 in the models"
     ]
+
+
+def test_what_a_revision_failed_of_is_told_and_not_what_its_cleaning_up_stumbled_over() -> None:
+    stumbled = PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
+    stumbled.__context__ = OperationalError("SELECT 1", {}, Exception("terminating connection"))
+    facts = describe(stumbled)
+    assert facts["type"] == "OperationalError"
+    assert "terminating connection" in facts["message"]
+    assert describe(PendingRollbackError("alone"))["message"] == "alone"
+    assert describe(ValueError("of the project"))["message"] == "of the project"

@@ -63,20 +63,27 @@ def sqlstate_of(error: BaseException) -> Optional[str]:
 
 def describe(error: BaseException) -> Dict[str, Any]:
     """Return the facts of an error. The text may hold secrets: the parent redacts it."""
-    sqlstate = sqlstate_of(error)
+    sqlstate, told = sqlstate_of(error), _told(error)
     from_driver = any(type(each).__module__.startswith("sqlalchemy.") for each in chain(error))
     kind = getattr(error, "kind", None) or ("database" if sqlstate else "project")
     if kind == "project" and any(type(each).__name__ == "OperationalError" for each in chain(error)):
         kind = "database"
     return {
         "kind": kind,
-        "type": type(error).__name__,
-        "message": str(error).strip() or type(error).__name__,
+        "type": type(told).__name__,
+        "message": str(told).strip() or type(told).__name__,
         "sqlstate": sqlstate,
         "from_driver": from_driver,
         "irreversible": any(isinstance(each, NotImplementedError) for each in chain(error)),
-        "traceback": _where(error),
+        "traceback": _where(told),
     }
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return what to tell: not what env.py stumbles over while it cleans up after the driver's error."""
+    if not type(error).__module__.startswith("sqlalchemy.") or getattr(error, "orig", None) is not None:
+        return error
+    return next((each for each in chain(error) if getattr(each, "orig", None) is not None), error)
 
 
 def _where(error: BaseException) -> str:
