@@ -97,6 +97,18 @@ def runs(prefect: EmbeddedPrefect, flow: str) -> list[dict[str, Any]]:
     return prefect.request("POST", "/flow_runs/filter", wanted)
 
 
+def start(prefect: EmbeddedPrefect, name: str, **parameters: str) -> str:
+    """Start a run of a deployment; returns its id."""
+    deployment = prefect.request("GET", f"/deployments/name/{name}/{name}")
+    order = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    return str(prefect.request("POST", f"/deployments/{deployment['id']}/create_flow_run", order)["id"])
+
+
+def ended(prefect: EmbeddedPrefect, flow_run: str) -> Any:
+    state = prefect.request("GET", f"/flow_runs/{flow_run}")["state"]
+    return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
+
+
 def wait_for(prefect: EmbeddedPrefect, look: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + PATIENCE_S
     while not (found := look()):
@@ -125,10 +137,8 @@ def test_the_workflow_triggers_the_deployment_waits_for_it_and_fails_with_it(
 def test_the_line_that_a_failed_deployment_leaves_restores_the_database(shop, prefect, save) -> None:
     shop.add_revision("r1", 'op.execute("TRUNCATE orders")', "raise NotImplementedError('no way back')")
     slack = save(shop, "emptied", "rehearsal=off")
-    start = "prefect deployment run production-migration/production-migration -p target=emptied --watch"
-    failed = run(prefect, ["sh", "-c", start], Path("/"))
-    assert failed.returncode == 1, failed.stdout
-    state = runs(prefect, "production-migration")[0]["state"]
+    asked = start(prefect, "production-migration", target="emptied", revision="head")
+    state = wait_for(prefect, lambda: ended(prefect, asked))
     assert state["name"] == "NeedsHuman", state["message"]
     line = state["message"].rpartition("Next: ")[2]
     assert line in str(slack.received[-1])
@@ -142,15 +152,8 @@ def test_the_line_that_a_failed_deployment_leaves_restores_the_database(shop, pr
 
 def test_a_worker_tests_a_project_on_a_scratch_server_of_its_own(shop, prefect) -> None:
     shop.add_revision("r1", 'op.execute("CREATE TABLE notes (id int)")', 'op.execute("DROP TABLE notes")')
-    deployment = prefect.request("GET", "/deployments/name/migration-test/migration-test")
-    order = {"parameters": {"project": str(shop.folder)}, "state": {"type": "SCHEDULED"}}
-    asked = prefect.request("POST", f"/deployments/{deployment['id']}/create_flow_run", order)
-
-    def ended() -> Any:
-        state = prefect.request("GET", f"/flow_runs/{asked['id']}")["state"]
-        return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED") else None
-
-    state = wait_for(prefect, ended)
+    asked = start(prefect, "migration-test", project=str(shop.folder))
+    state = wait_for(prefect, lambda: ended(prefect, asked))
     assert state["name"] == "Completed", state["message"]
     assert "0 findings" in state["message"]
 
@@ -164,12 +167,10 @@ def test_an_approval_that_expires_triggers_the_message_to_the_team_and_changes_n
         'op.execute("ALTER TABLE users DROP COLUMN status")',
     )
     slack = save(shop, "unanswered", "approval=always", "approval_timeout_s=2")
-    deployment = prefect.request("GET", "/deployments/name/production-migration/production-migration")
-    order = {"parameters": {"target": "unanswered", "revision": "head"}, "state": {"type": "SCHEDULED"}}
-    asked = prefect.request("POST", f"/deployments/{deployment['id']}/create_flow_run", order)
+    asked = start(prefect, "production-migration", target="unanswered", revision="head")
 
     def expired() -> Any:
-        state = prefect.request("GET", f"/flow_runs/{asked['id']}")["state"]
+        state = prefect.request("GET", f"/flow_runs/{asked}")["state"]
         assert state["type"] in {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "FAILED"}, state
         return state if state["type"] == "FAILED" else None
 
@@ -177,7 +178,7 @@ def test_an_approval_that_expires_triggers_the_message_to_the_team_and_changes_n
     assert "never resumed" in state["message"], "the server itself has ended it"
 
     def told() -> Any:
-        ours = [one for one in runs(prefect, "approval-expiry") if asked["id"] in str(one["parameters"])]
+        ours = [one for one in runs(prefect, "approval-expiry") if asked in str(one["parameters"])]
         return next((one for one in ours if one["state"]["type"] in ("COMPLETED", "FAILED")), None)
 
     expiry = wait_for(prefect, told)

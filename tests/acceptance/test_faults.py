@@ -21,7 +21,6 @@ from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_va
 from lockkeeper.record import new_run_id
 from lockkeeper.runbook import MigrationRequest
 from tests.acceptance.aftermath import assert_as_before, assert_nothing_left, changed_tables, leftovers
-from tests.acceptance.shell import at_a_shell, register
 
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 DROP_STATUS = 'op.execute("ALTER TABLE users DROP COLUMN status")'
@@ -209,7 +208,7 @@ def test_the_downgrade_is_enough_for_tables_that_were_captured_and_for_a_ledger_
     assert_as_before(shop)
 
 
-def test_an_emptied_table_is_noticed_and_a_human_decides(shop, tmp_path) -> None:
+def test_an_emptied_table_is_noticed_and_a_human_decides(shop) -> None:
     """PostgreSQL does not count what TRUNCATE removes, so nobody can prove that no write went with it."""
     shop.add_revision("r1", 'op.execute("TRUNCATE orders")')
     report = shop.migrate()
@@ -217,8 +216,8 @@ def test_an_emptied_table_is_noticed_and_a_human_decides(shop, tmp_path) -> None
     assert report.outcome is Outcome.NEEDS_HUMAN
     assert report.next_command == f"lockkeeper restore shop {report.backup_id} --accept-loss"
     assert changed_tables(shop) == {"public.alembic_version", "public.orders"}, "left as it stood"
-    done = at_a_shell(shop, report.next_command, **register(shop, tmp_path))
-    assert done.returncode == 0, done.stdout
+    assert restore(shop, report.backup_id).outcome is Outcome.REFUSED
+    assert restore(shop, report.backup_id, accept_loss=True).outcome is Outcome.SUCCEEDED
     assert_as_before(shop)
 
 
@@ -433,7 +432,7 @@ def test_under_the_policy_manual_a_human_decides_about_the_restore(shop) -> None
     assert_as_before(shop)
 
 
-def restore(shop, backup_id: str) -> RunReport:
+def restore(shop, backup_id: str, accept_loss: bool = False) -> RunReport:
     run_id = new_run_id()
     request = MigrationRequest(run_id=run_id, target=shop.target.name, database=shop.target.database)
-    return run_restore(Engine(shop.target, run_id), request, backup_id)
+    return run_restore(Engine(shop.target, run_id), request, backup_id, accept_loss=accept_loss)
