@@ -84,8 +84,8 @@ def test_a_registered_target_needs_no_more_than_its_name_and_the_policies_that_w
     assert lines.undo() == "lockkeeper undo shop"
     assert lines.clean() == "lockkeeper clean shop --yes"
     assert lines.clean(waiting=True) == "lockkeeper clean shop --yes --waiting"
-    assert lines.migrate("head", "r1") == "lockkeeper migrate shop --approve r1"
-    assert lines.migrate("+1", "r1") == "lockkeeper migrate shop +1 --approve r1"
+    assert lines.migrate("head", "r1") == 'lockkeeper migrate shop --approve r1 --reason "..."'
+    assert lines.migrate("+1", "r1") == 'lockkeeper migrate shop +1 --approve r1 --reason "..."'
     lines = command_line("shop", TargetOptions(set=["bake_time_s=60"]))
     assert lines.restore("b1") == "lockkeeper restore shop b1 --set bake_time_s=60"
 
