@@ -108,7 +108,7 @@ class _Table:
         missing, unexpected = max(0, before - after), max(0, after - before)
         if closer and closer.keyed:
             what = [*_missing_and_new(closer), *map(self._differs, sorted(closer.changed))]
-            message += f": {_of_those_remembered(closer)}{', '.join(what) or 'none of them'}"
+            message += f": {_of_those_remembered(closer)}{', '.join(what) or 'none differs'}"
             if closer.complete:
                 missing, unexpected = closer.missing, closer.unexpected
         if after < before:
@@ -129,7 +129,7 @@ class _Table:
             message = f"values were exchanged between the rows of {self.name} ({rows(old.rows)})"
             if self.closer and self.closer.keyed:
                 what = ", ".join(map(self._differs, sorted(self.closer.changed)))
-                message += f": {_of_those_remembered(self.closer)}{what or 'none of them'}"
+                message += f": {_of_those_remembered(self.closer)}{what or 'none differs'}"
             yield self._changed(self.name, message)
 
     def _where(self, column: str) -> str:

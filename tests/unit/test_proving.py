@@ -10,6 +10,7 @@ import pytest
 from lockkeeper.config import AlembicSettings
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import DataFingerprint, Revision, TableFingerprint, utc_now
+from lockkeeper.postgres.fingerprint import RowDifferences
 from lockkeeper.proving import FindingKind, MigrationTestReport, ProofState, RevisionProof, read_declarations
 from lockkeeper.proving.data_findings import data_findings
 from lockkeeper.proving.models import Finding, Rehearsal
@@ -33,6 +34,55 @@ def test_each_way_to_lose_data_is_named() -> None:
     assert kinds(before, fingerprint(2, a="1", b="2")) == [("data lost", "public.t")]
     assert kinds(before, fingerprint(4, a="1", b="2")) == [("residue", "public.t")]
     assert kinds(before, DataFingerprint(tables={})) == [("data lost", "public.t")]
+
+
+def told(before: DataFingerprint, after: DataFingerprint, closer: RowDifferences) -> list[str]:
+    return [one.message for one in data_findings(before, after, lambda _table: closer)]
+
+
+def test_a_finding_says_of_how_many_rows_it_speaks() -> None:
+    before = fingerprint(1000, a="1", b="2")
+    some = RowDifferences(
+        keyed=True, rows=1000, looked_at=100, changed={"b": 7}, changed_keys={"b": ("a=1",)}, missing=1
+    )
+    assert told(before, fingerprint(1000, a="1", b="9"), some) == [
+        "column public.t.b has other values after the downgrade: "
+        "7 of the 100 rows that were remembered, of 1000, differ (a=1; ...), 1 is missing"
+    ]
+    assert told(before, fingerprint(990, a="1", b="2"), some) == [
+        "public.t had 1000 rows and has 990 after the downgrade: "
+        "of the 100 rows that were remembered 1 is missing, column b differs in 7 (a=1; ...)"
+    ]
+    assert told(before, fingerprint(1000, a="1"), some) == [
+        "column public.t.b is gone with the values of 1000 rows (a=1; ...)"
+    ]
+    none = RowDifferences(keyed=True, rows=1000, looked_at=100)
+    assert told(before, fingerprint(990, a="1", b="2"), none) == [
+        "public.t had 1000 rows and has 990 after the downgrade: "
+        "of the 100 rows that were remembered none differs"
+    ]
+
+
+def test_rows_without_a_key_are_only_counted() -> None:
+    keyless = RowDifferences(keyed=False, rows=3, looked_at=3, changed={"b": 2})
+    assert told(fingerprint(3, a="1", b="2"), fingerprint(3, a="1", b="9"), keyless) == [
+        "column public.t.b has other values after the downgrade: "
+        "at least 2 of 3 rows differ (without a key it cannot be told which)"
+    ]
+
+
+def test_values_that_were_exchanged_are_told_by_their_rows() -> None:
+    closer = RowDifferences(
+        keyed=True, rows=3, looked_at=3, changed={"b": 2}, changed_keys={"b": ("a=1", "a=2")}
+    )
+    before = fingerprint(3, a="1", b="2")
+    table = before.tables["public.t"].model_copy(update={"digest": "another"})
+    after = before.model_copy(update={"tables": {"public.t": table}})
+    (finding,) = data_findings(before, after, lambda _table: closer)
+    assert finding.message == (
+        "values were exchanged between the rows of public.t (3 rows): column b differs in 2 (a=1; a=2)"
+    )
+    assert (finding.rows, finding.keys) == (2, ("a=1", "a=2"))
 
 
 def test_a_sequence_that_is_further_on_is_no_loss_and_one_that_is_behind_is() -> None:
