@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lockkeeper.lint.parsing import Node, unwrap
+if TYPE_CHECKING:
+    from lockkeeper.lint.parsing import Node
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _RESERVED = frozenset(
@@ -57,6 +59,8 @@ def of_parts(parts: Iterable[Node]) -> Name:
 def of_object(node: Node) -> Name:
     """Return the name of an object in DROP: a list, a type, a function with arguments or a plain string."""
     kind = node.WhichOneof("node")
+    from lockkeeper.lint.parsing import unwrap  # here: names alone do without the parser, which is an extra
+
     value = unwrap(node)
     if kind == "list":
         return of_parts(value.items)
