@@ -23,6 +23,7 @@ from lockkeeper.rename.plan import RenamePlan, make_plan, tree
 from lockkeeper.rename.transitions import OVER, Stage
 
 _HIDDEN = frozenset({Stage.SCREAMING, Stage.CONTRACTED})
+_CUT_TO_LENGTH = frozenset({"character varying", "character", "bit", "bit varying"})
 _COMPRESSION = {"p": "pglz", "l": "lz4"}
 _STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "x": "EXTENDED", "m": "MAIN"}
 
@@ -124,11 +125,13 @@ def _tried(session: Session, change: ColumnChange, plan: RenamePlan) -> dict[str
             raise PlanRefusedError(
                 change.subject, [f"type {plan.new_type} (a domain with constraints) rewrites the table"]
             )
-        base = session.rows(
-            "SELECT pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) FROM "
+        base, length = session.rows(
+            "SELECT pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), "
+            "CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END FROM "
             "pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid WHERE "
             f"a.attrelid = {shadow.oid} AND a.attname = {literal(change.working_name)}"
-        )[0][0]
+        )[0]
+        _refuse_cutting_off(change, plan, base, int(length))
         varies = bool(plan.facts["identity"])
         if default is not None:
             before = catalog.file_node(session, shadow.sql)
@@ -142,6 +145,22 @@ def _tried(session: Session, change: ColumnChange, plan: RenamePlan) -> dict[str
             [f"its default {default} is no constant: what the new default is, `up` cannot tell"],
         )
     return {"new_base": base, "default_varies": varies, "collate": collate}
+
+
+def _refuse_cutting_off(change: ColumnChange, plan: RenamePlan, base: str, length: int) -> None:
+    """Refuse a cast that makes what is too long fit, as SQL asks of explicit ones: values would be lost."""
+    if change.up is not None or base not in _CUT_TO_LENGTH or length < 0:
+        return
+    if plan.facts["base_type"] == base and 0 <= plan.facts["type_modifier"] <= length:
+        return
+    raise PlanRefusedError(
+        change.subject,
+        [
+            f"a cast to {plan.new_type} cuts off what is too long without a word: give the values by `up` "
+            f"and `down`; with --up {quote(change.old)} --down {quote(change.new)} a row that is too long "
+            "fails, by name"
+        ],
+    )
 
 
 def new_default(change: ColumnChange, found: dict[str, Any]) -> str | None:

@@ -172,6 +172,35 @@ def test_an_expression_that_is_wrong_is_refused_and_nothing_touched(database: UR
     assert both(database, 1) == ("v1", "V1")
 
 
+@pytest.mark.parametrize("type_", ["varchar(3)", "char(3)", "short"])
+def test_a_cast_that_would_cut_values_off_is_refused_and_its_way_out_names_the_rows(
+    database: URL, type_: str
+) -> None:
+    query(
+        database,
+        "CREATE DOMAIN short AS varchar(3); CREATE TABLE items (id bigint PRIMARY KEY, a varchar(5))",
+    )
+    query(database, "INSERT INTO items VALUES (1, 'abc'), (2, 'abcde')")
+    with pytest.raises(PlanRefusedError, match=r"cuts off what is too long .* --up a --down b"):
+        ColumnRename(database, ColumnChange("items", "a", "b", new_type=type_)).expand()
+    assert query(database, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == [(0,)]
+    rename = ColumnRename(database, ColumnChange("items", "a", "b", new_type=type_, up="a", down="b"))
+    rename.expand()
+    with pytest.raises(BackfillError, match="id = 2"):
+        rename.backfill()
+    assert query(database, "SELECT a FROM items WHERE id = 2") == [("abcde",)]
+
+
+def test_a_longer_type_is_no_cast_that_cuts_off(database: URL) -> None:
+    query(
+        database,
+        "CREATE TABLE items (id bigint PRIMARY KEY, a varchar(5)); INSERT INTO items VALUES (1, 'abc')",
+    )
+    rename = ColumnRename(database, ColumnChange("items", "a", "b", new_type="varchar(6)"))
+    rename.expand()
+    assert rename.backfill().stage is Stage.BACKFILLED
+
+
 def test_a_row_that_cannot_be_converted_is_named_the_others_are_filled_and_mending_it_is_enough(
     database: URL,
 ) -> None:
