@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from lockkeeper.lint.models import LintContext
 from lockkeeper.lint.names import Name, parse_name
 from lockkeeper.lint.parsing import Node, expression, parse_expression
-from lockkeeper.lint.types import TypeFacts, of_text
+from lockkeeper.lint.types import of_text
+from lockkeeper.online.types import TypeFacts
 
 
 @dataclass

@@ -50,6 +50,15 @@ def expression(value: str | ClauseElement) -> str:
     return str(value.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
+def type_sql(type_: Any) -> str:
+    """Return a SQLAlchemy type as SQL.
+
+    Raises:
+        sqlalchemy.exc.CompileError: it has no form in PostgreSQL.
+    """
+    return str((type_() if isinstance(type_, type) else type_).compile(dialect=DIALECT))
+
+
 def without_binds(sql: Any) -> Any:
     """Return a condition in which SQLAlchemy sees no parameter: ``'a:b'`` would become ``'aNULL'``."""
     return _LOOKS_LIKE_BIND.sub(r"\\:\1", sql) if isinstance(sql, str) else sql

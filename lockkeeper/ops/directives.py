@@ -19,8 +19,12 @@ from alembic.operations import MigrateOperation, ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import rev_id
 from sqlalchemy import Column
+from sqlalchemy.exc import CompileError
 
+from lockkeeper.online import ddl, types
 from lockkeeper.ops import operations as online
+from lockkeeper.ops.quarantine import without_quarantine
+from lockkeeper.ops.renames import ChangeTypeOp
 
 IMPORT = "import lockkeeper.ops  # noqa: F401"
 _Table = tuple[str | None, str]
@@ -54,7 +58,9 @@ def _rewrite(script: ops.MigrationScript) -> list[ops.MigrationScript]:
 def _online_first(container: ops.OpContainer) -> list[MigrateOperation]:
     """Convert the container's operations and sort them; return the online ones."""
     private = _made(container) | _dropped(container)
-    converted = [new for each in _flat(container.ops) for new in _convert(each, private)]
+    back = isinstance(container, ops.DowngradeOps)
+    operations = without_quarantine(list(_flat(container.ops)))
+    converted = [new for each in operations for new in _convert(each, private, back)]
     first: list[MigrateOperation] = [each for each in converted if isinstance(each, online.Online)]
     container.ops[:] = first + [each for each in converted if not isinstance(each, online.Online)]
     return first
@@ -116,12 +122,43 @@ def _table_of(operation: MigrateOperation) -> _Table | None:
 # -- one operation ----------------------------------------------------------------------------------------
 
 
-def _convert(operation: MigrateOperation, private: set[_Table]) -> Sequence[MigrateOperation]:
+def _convert(operation: MigrateOperation, private: set[_Table], back: bool) -> Sequence[MigrateOperation]:
     """Return what stands for the operation: online, unless its table is nobody's yet."""
     converter = _CONVERTERS.get(type(operation))
     if converter is None or _table_of(operation) in private:
         return [operation]
-    return converter(operation)
+    converted = converter(operation)
+    if isinstance(operation, ops.AlterColumnOp) and _rewrites(operation, back):
+        return [*(each for each in converted if each is not operation), *_change_type(operation, back)]
+    return converted
+
+
+def _rewrites(op: ops.AlterColumnOp, back: bool) -> bool:
+    """Whether the change of type, on its way up, may rewrite the table, and a cast says all of it.
+
+    A value too long for the new type fails ALTER TYPE, where a cast would cut it off: that stays Alembic's.
+    """
+    if op.modify_type is None or op.existing_type is None or "postgresql_using" in op.kw:
+        return False
+    try:
+        texts = [ddl.type_sql(each) for each in (op.existing_type, op.modify_type)]
+    except CompileError:  # of a type that only the project's own renderer can write
+        return False
+    old, new = (types.of_sqlalchemy(text) for text in (reversed(texts) if back else texts))
+    if new is not None and types.cuts_off(new):
+        return False
+    return old is None or new is None or not types.keeps_rows(old, new)
+
+
+def _change_type(op: ops.AlterColumnOp, back: bool) -> Sequence[MigrateOperation]:
+    """Take the change of type out; what else the operation changes stays Alembic's."""
+    new = ChangeTypeOp(
+        op.table_name, op.column_name, schema=op.schema, modify_type=op.modify_type,
+        existing_type=op.existing_type,
+    )  # fmt: skip
+    new.back = back
+    op.modify_type, op.existing_type = None, op.modify_type
+    return [new, op] if op.has_changes() else [new]
 
 
 def _create_index(op: Any) -> Sequence[MigrateOperation]:
@@ -250,3 +287,16 @@ for _kind, _theirs, _their_name, _our_name in (
     _render_as_alembic_does(_kind, _theirs, _their_name, _our_name)
 _render_not_null(online.SetNotNullOnlineOp, "set_not_null_online")
 _render_not_null(online.DropNotNullOnlineOp, "drop_not_null_online")
+
+
+@renderers.dispatch_for(ChangeTypeOp)
+def _render_change_of_type(autogen_context: AutogenContext, op: ChangeTypeOp) -> list[str]:
+    autogen_context.imports.add(IMPORT)
+    prefix = autogen_context.opts["alembic_module_prefix"] or ""
+    lines = []
+    for step in op.steps:
+        given = [repr(str(each)) for each in (step.table_name, step.old, step.new)]
+        named = {"schema": step.schema, "type_": step.terms.get("new_type")}
+        given += [f"{name}={str(value)!r}" for name, value in named.items() if value]
+        lines.append(f"{prefix}{step.kind}({', '.join(given)})")
+    return lines

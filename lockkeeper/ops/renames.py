@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from alembic.operations import MigrateOperation, Operations
+from alembic.operations import MigrateOperation, Operations, ops
 
 from lockkeeper.online import ddl
 from lockkeeper.online.errors import NotOnlineError
@@ -236,3 +236,25 @@ class AbortRenameOnlineOp(RenameStep):
             return
         with _claimed(session, entry) as claim:
             expanding.abort(claim, BY, "the expand's revision is reverted")
+
+
+class ChangeTypeOp(Online, ops.AlterColumnOp):
+    """A type changed through a second column, or changed back: what autogenerate writes as two operations."""
+
+    back: bool = False
+
+    @property
+    def steps(self) -> list[RenameStep]:
+        """The two operations, in order."""
+        name = str(self.column_name)
+        names: dict[str, Any] = {"table_name": self.table_name, "old": name, "new": name}
+        if self.back:
+            kinds: list[type[RenameStep]] = [UndoContractOnlineOp, AbortRenameOnlineOp]
+            return [kind(**names, schema=self.schema) for kind in kinds]
+        expand = ExpandRenameOnlineOp(**names, schema=self.schema, new_type=ddl.type_sql(self.modify_type))
+        return [expand, ContractRenameOnlineOp(**names, schema=self.schema)]
+
+    def perform(self, session: Session) -> None:
+        """Run both."""
+        for step in self.steps:
+            step.perform(session)

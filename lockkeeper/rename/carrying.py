@@ -15,7 +15,7 @@ from typing import Any
 from lockkeeper.online import catalog, constraints, ddl, indexes, not_null
 from lockkeeper.online.ddl import literal, quote, quote_table
 from lockkeeper.online.session import Session
-from lockkeeper.rename.change import ColumnChange
+from lockkeeper.rename.change import CARRIED, ColumnChange
 from lockkeeper.rename.ledger import named_query
 from lockkeeper.rename.plan import RenamePlan
 
@@ -48,7 +48,7 @@ class Carried:
         """Return its name beside the old one, with the column's name in it replaced where it has that."""
         if not change.keeps_name and change.old in self.name:
             return ddl.derived_name(self.name.replace(change.old, change.new))
-        return ddl.derived_name(self.name, "lockkeeper_new" if change.keeps_name else change.new)
+        return ddl.derived_name(self.name, CARRIED if change.keeps_name else change.new)
 
     def for_column(self, column: str, definition: str | None = None) -> str:
         """Return a definition for another column."""

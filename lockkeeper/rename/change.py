@@ -10,6 +10,10 @@ from lockkeeper.online import ddl
 
 Conflict = Literal["refuse", "new", "old"]
 RETENTION_S = 7 * 86_400
+HIDDEN = "lockkeeper_old"
+"""Ends the name of a column that is out of the application's sight, and still kept."""
+CARRIED = "lockkeeper_new"
+"""Ends the names of what a column that keeps its name has a second time, until the old one is dropped."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,12 @@ class ColumnChange:
     @property
     def working_name(self) -> str:
         """The new column's name until the contract."""
-        return ddl.derived_name(self.old, "lockkeeper_new") if self.keeps_name else self.new
+        return ddl.derived_name(self.old, CARRIED) if self.keeps_name else self.new
 
     @property
     def hidden_name(self) -> str:
         """The old column's name in a scream test and in quarantine."""
-        return ddl.derived_name(self.old, "lockkeeper_old")
+        return ddl.derived_name(self.old, HIDDEN)
 
     @property
     def subject(self) -> str:

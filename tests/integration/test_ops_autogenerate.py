@@ -92,3 +92,58 @@ def test_a_foreign_key_to_a_new_table_makes_two_revisions(project: Project) -> N
     project.check()
     project.downgrade("base")
     assert query(project.url, SCHEMA) == before
+
+
+MEASURES = """
+CREATE TABLE measures (
+    id serial PRIMARY KEY, total int NOT NULL DEFAULT 7 CHECK (total > 0), code varchar(10),
+    note varchar(10)
+);
+CREATE INDEX measures_total ON measures (total);
+INSERT INTO measures (total, code) SELECT n, 'c' || n FROM generate_series(1, 100) AS n
+"""
+
+
+def measures() -> sa.MetaData:
+    metadata = sa.MetaData()
+    sa.Table(
+        "measures", metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True),
+        sa.Column("total", sa.Numeric(12, 2), nullable=False, server_default="7"),
+        sa.Column("code", sa.String(20), nullable=False),
+        sa.Column("note", sa.String(5)),
+        sa.Index("measures_total", "total"),
+    )  # fmt: skip
+    return metadata
+
+
+def of_measures(url: URL) -> list[tuple[str, ...]]:
+    return [row for row in query(url, SCHEMA) if row[0] == "measures"]
+
+
+def test_a_type_that_rewrites_is_changed_through_a_second_column_and_one_that_does_not_is_altered(
+    tmp_path: Path, database: URL
+) -> None:
+    query(database, MEASURES)
+    project = Project(tmp_path, database, metadata=measures())
+    before = of_measures(database)
+    (script,) = project.autogenerate("change")
+    upgrade, downgrade = script.split("def downgrade")
+    for column, kind in (("id", "BIGINT"), ("total", "NUMERIC(12, 2)")):
+        names = f"'measures', '{column}', '{column}'"
+        expand = f"op.expand_rename_online({names}, type_='{kind}')"
+        assert upgrade.index(expand) < upgrade.index(f"op.contract_rename_online({names})")
+        undo = f"op.undo_contract_online({names})"
+        assert downgrade.index(undo) < downgrade.index(f"op.abort_rename_online({names})")
+    assert "op.alter_column('measures', 'code'" in upgrade
+    assert "op.alter_column('measures', 'note'" in upgrade, "a cast would cut off what is too long"
+    assert "op.set_not_null_online('measures', 'code')" in upgrade
+    project.upgrade()
+    types = dict(query(database, "SELECT column_name::text, data_type::text FROM information_schema.columns "
+                       "WHERE table_name = 'measures' AND column_name IN ('id', 'total')"))  # fmt: skip
+    assert types == {"id": "bigint", "total": "numeric"}
+    project.check()
+    query(database, "INSERT INTO measures (total, code) VALUES (5, 'after')")
+    project.downgrade("base")
+    assert of_measures(database) == before
+    assert query(database, "SELECT total FROM measures WHERE code = 'after'") == [(5,)]

@@ -80,8 +80,30 @@ def test_what_the_command_line_has_done_the_revisions_find_done_and_the_other_wa
     assert columns(database) == ["id", "stock", "text"]
 
 
+def test_a_change_of_type_goes_up_and_down_and_keeps_what_was_written_meanwhile(
+    tmp_path: Path, database: URL
+) -> None:
+    query(database, TABLE)
+    same = '"products", "stock", "stock"'
+    project = Project(tmp_path, database)
+    up = f'op.expand_rename_online({same}, type_="bigint")\nop.contract_rename_online({same})'
+    project.revision("a1", up, f"op.undo_contract_online({same})\nop.abort_rename_online({same})")
+    types = "SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attname = 'stock'"
+    project.upgrade()
+    assert query(database, types) == [("bigint",)]
+    query(database, "UPDATE products SET stock = 77 WHERE id = 1")
+    project.downgrade("base")
+    assert query(database, types) == [("integer",)]
+    assert query(database, "SELECT stock FROM products WHERE id < 3 ORDER BY id") == [(77,), (2,)]
+    project.upgrade()
+    query(database, "UPDATE products SET stock = 3000000000 WHERE id = 1")
+    assert query(database, "SELECT stock FROM products WHERE id = 1") == [(3_000_000_000,)]
+
+
 def test_a_rename_cannot_be_written_down_without_the_database(tmp_path: Path, database: URL) -> None:
     project = Project(tmp_path, database)
-    project.revision("a1", f"op.expand_rename_online({NAMES})")
-    with pytest.raises(NotOnlineError, match="--sql"):
-        project.sql()
+    for name in ("expand_rename", "contract_rename", "undo_contract", "abort_rename"):
+        project.revision("a1", f"op.{name}_online({NAMES})")
+        project.head = None
+        with pytest.raises(NotOnlineError, match=f"{name}_online .* --sql|{name}_online(.|\n)*--sql"):
+            project.sql()

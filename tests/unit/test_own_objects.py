@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lockkeeper.alembic_project.runner.differences import _is_quarantined
+import sqlalchemy as sa
+
+from lockkeeper.alembic_project.runner.differences import _without_quarantine
 from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
 from lockkeeper.postgres.own_objects import without_objects, without_own, without_own_tables
 
@@ -45,13 +47,35 @@ def test_the_ledgers_rows_do_not_count_and_a_users_do() -> None:
     assert (list(kept.tables), list(kept.sequences)) == (["public.lockkeeper"], ["public.s"])
 
 
-class Named:
-    def __init__(self, name: str) -> None:
-        self.name = name
+def column(name: str) -> tuple[object, ...]:
+    return None, "products", sa.Column(name)
 
 
-def test_a_column_in_quarantine_is_no_difference_from_the_models() -> None:
-    assert _is_quarantined(("remove_column", None, "products", Named("description_lockkeeper_old")))
-    assert not _is_quarantined(("remove_column", None, "products", Named("description")))
-    assert not _is_quarantined(("add_column", None, "products", Named("description_lockkeeper_old")))
-    assert not _is_quarantined([("modify_type", None, "products", "a", {}, "x", "y")])
+def index(name: str, *columns: str) -> sa.Index:
+    return sa.Index(name, *map(sa.Column, columns))
+
+
+def test_a_column_in_quarantine_and_what_is_on_it_are_no_difference_from_the_models() -> None:
+    modified = [("modify_type", None, "products", "a", {}, "x", "y")]
+    key = sa.ForeignKeyConstraint(["total_lockkeeper_old"], ["totals.id"])
+    sa.Table("products", sa.MetaData(), sa.Column("total_lockkeeper_old"), key)
+    told = [
+        ("remove_column", *column("description")),
+        ("add_column", *column("total_lockkeeper_old")),
+        ("remove_index", index("products_other", "total")),
+        ("remove_table", sa.Table("products_old", sa.MetaData(), sa.Column("total_lockkeeper_old"))),
+        modified,
+    ]
+    of_the_change = [
+        ("remove_column", *column("total_lockkeeper_old")),
+        ("remove_index", index("products_total", "total_lockkeeper_old", "stock")),
+        ("remove_fk", key),
+        ("remove_index", index("products_total_lockkeeper_new", "total", "stock")),
+        ("add_index", index("products_total", "total", "stock")),
+    ]
+    assert _without_quarantine([*of_the_change, *told]) == told
+
+
+def test_an_index_that_is_missing_stays_a_difference() -> None:
+    missing = [("add_index", index("products_total", "total"))]
+    assert _without_quarantine(missing) == missing

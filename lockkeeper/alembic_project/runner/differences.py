@@ -1,10 +1,11 @@
 """Where the database differs from the project's models, in sentences."""
 
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional, Sequence
 
 from alembic import autogenerate
 
 QUARANTINED = "_lockkeeper_old"
+CARRIED = "_lockkeeper_new"
 
 
 def find(context: Any) -> Optional[List[str]]:
@@ -17,18 +18,38 @@ def find(context: Any) -> Optional[List[str]]:
     hook = context.opts.get("process_revision_directives")
     if hook:
         hook(context, context.get_current_heads(), directives)
+    diffs = [diff for each in directives for diff in each.upgrade_ops.as_diffs()]
+    return [sentence for diff in _without_quarantine(diffs) for sentence in sentences(diff)]
+
+
+def _without_quarantine(diffs: Sequence[Any]) -> List[Any]:
+    """Leave out what a column's change has put out of sight until it is over, or called otherwise till then.
+
+    As lockkeeper/ops/quarantine.py does for new revisions.
+    """
+    things = [_thing(diff) for diff in diffs]
+    carried = {str(getattr(thing, "name", "")) for thing in things}
+    carried = {name for name in carried if name.endswith(CARRIED)}
+    waiting = carried | {name[: -len(CARRIED)] for name in carried}
     return [
-        sentence
-        for each in directives
-        for diff in each.upgrade_ops.as_diffs()
-        if not _is_quarantined(diff)
-        for sentence in sentences(diff)
+        diff
+        for diff, thing in zip(diffs, things)
+        if str(getattr(thing, "name", "")) not in waiting
+        and not any(str(column.name).endswith(QUARANTINED) for column in _columns(diff, thing))
     ]
 
 
-def _is_quarantined(diff: Any) -> bool:
-    """Whether it is a column that a rename has put out of the application's sight until it is dropped."""
-    return bool(diff[0] == "remove_column" and diff[3].name.endswith(QUARANTINED))
+def _thing(diff: Any) -> Any:
+    """Return the index, constraint or column that comes or goes; None for other differences."""
+    if isinstance(diff, list) or not str(diff[0]).startswith(("add_", "remove_")):
+        return None
+    return diff[3] if str(diff[0]).endswith("_column") else diff[1]
+
+
+def _columns(diff: Any, thing: Any) -> Sequence[Any]:
+    if thing is None or not str(diff[0]).startswith("remove_") or str(diff[0]).endswith("_table"):
+        return ()
+    return (thing,) if str(diff[0]).endswith("_column") else tuple(getattr(thing, "columns", ()))
 
 
 def sentences(diff: Any) -> Iterator[str]:

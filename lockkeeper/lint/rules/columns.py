@@ -10,8 +10,9 @@ from lockkeeper.lint.known import shown
 from lockkeeper.lint.names import Name, of_parts, quoted
 from lockkeeper.lint.parsing import Node, descendants
 from lockkeeper.lint.rules.constraints import fresh_constraint, not_null_advice
-from lockkeeper.lint.types import SERIAL_TYPES, keeps_rows, of_type_name
+from lockkeeper.lint.types import SERIAL_TYPES, of_type_name
 from lockkeeper.lint.verdicts import Scene, Verdict, cleared, steps
+from lockkeeper.online.types import keeps_rows
 
 REWRITE = "add-column-rewrite"
 _BLOCKS = "ACCESS EXCLUSIVE for as long as that takes: nobody reads or writes {table} meanwhile."
