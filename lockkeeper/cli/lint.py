@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions, with_options
-from lockkeeper.cli.output import Result
+from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.selection import refuse_ambiguous_name, select_target
 from lockkeeper.errors import ConfigurationError
 
@@ -27,6 +27,7 @@ _NO_DATABASE = "postgresql:///lockkeeper_lint"
 
 @with_options
 def lint(
+    context: typer.Context,
     options: TargetOptions,
     common: CommonOptions,
     target: TargetArgument = None,
@@ -54,6 +55,8 @@ def lint(
     Reads the SQL of Alembic's offline mode and executes none of it. With --alembic alone a scratch server
     stands in for the database. Exit code 0 clean, 1 findings, 2 could not check.
     """
+    session: Session = context.obj
+    session.checking = True
     if sql:
         return _result(_of_files(sql, in_transaction, server_version))
     refuse_ambiguous_name(target, None, options)

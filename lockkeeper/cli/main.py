@@ -165,7 +165,11 @@ def _of_error(error: LockkeeperError, session: Session) -> Result:
     if isinstance(command, str):
         facts["next_command"] = command
     data = {"error": str(error), "error_type": type(error).__name__, **facts}
-    return Result(exit_code=error.exit_code, data=data)
+    return _unchecked(data) if session.checking else Result(exit_code=error.exit_code, data=data)
+
+
+def _unchecked(data: dict[str, Any]) -> Result:
+    return Result(REFUSED, data, outcome="could not check")
 
 
 def _of_usage(error: Exception, session: Session) -> Result:
@@ -198,7 +202,7 @@ def _ended_outside_a_run(message: str, kind: str, session: Session) -> Result:
     data = {"error": message, "error_type": kind}
     if session.changing is None:
         session.complain(f"{PROGRAM}: {message}")
-        return Result(exit_code=FAILED, data=data)
+        return _unchecked(data) if session.checking else Result(exit_code=FAILED, data=data)
     session.complain(
         f"{PROGRAM}: {message} It is not known how far the run had come. Next: {session.changing}"
     )

@@ -54,6 +54,7 @@ class Session:
         verbose: write progress to stderr even when it is no terminal.
         changing: a command has begun to change a database; from then on, an unexpected error must not
             claim that the database is as before. Holds what to run next.
+        checking: the command only checks: whatever ends it early means "could not check", never "findings".
         answered: the result has been written already (``--version``).
     """
 
@@ -61,6 +62,7 @@ class Session:
     debug: bool = False
     verbose: bool = False
     changing: str | None = None
+    checking: bool = False
     answered: bool = False
     stdout: TextIO = field(default_factory=lambda: _writable(sys.stdout))
     stderr: TextIO = field(default_factory=lambda: _writable(sys.stderr))

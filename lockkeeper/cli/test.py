@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,8 @@ from lockkeeper.cli.options import CommonOptions, TargetArgument, TargetOptions,
 from lockkeeper.cli.output import Result, Session
 from lockkeeper.cli.progress import showing_progress
 from lockkeeper.cli.selection import select_target
-from lockkeeper.errors import REFUSED, ConfigurationError, LockkeeperError
+from lockkeeper.errors import ConfigurationError
+from lockkeeper.redaction import redact
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -74,14 +77,15 @@ def prove_revisions(
     Names what a downgrade leaves or loses. Exit code 0 all proven or declared irreversible with a reason, 1
     findings, 2 something could not be checked.
     """
+    session: Session = context.obj
+    session.checking = True
     from lockkeeper.proving import GeneratedData, run_migration_test
     from lockkeeper.proving.reports import junit_report, markdown_report
 
-    session: Session = context.obj
-    chosen = _target(target, options)
-    settings = chosen.require_alembic()
-    data = _sample_data(sample_data, sample_data_after, settings.config_file)
-    try:
+    with _told_in(junit):
+        chosen = _target(target, options)
+        settings = chosen.require_alembic()
+        data = _sample_data(sample_data, sample_data_after, settings.config_file)
         with showing_progress(session, f"testing {settings.config_file}") as progress:
             report = run_migration_test(
                 settings,
@@ -96,11 +100,19 @@ def prove_revisions(
             )
         _write(report_file, markdown_report(report))
         _write(junit, junit_report(report))
-    except LockkeeperError as error:
-        session.complain(f"lockkeeper: {error}")
-        values = {"error": str(error), "error_type": type(error).__name__}
-        return Result(REFUSED, values, outcome="could not check")
     return _result(report)
+
+
+@contextlib.contextmanager
+def _told_in(junit: Path | None) -> Iterator[None]:
+    """Put whatever ends the test early into the JUnit file, too: a CI may read nothing else."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        from lockkeeper.proving.reports import junit_of_an_error
+
+        _write(junit, junit_of_an_error(redact(str(error)) or "interrupted", type(error).__name__))
+        raise
 
 
 def _target(name: str | None, options: TargetOptions) -> Target:

@@ -132,6 +132,19 @@ def junit_report(report: MigrationTestReport) -> str:
     suite.set("tests", str(len(report.proofs) + len(report.checks)))
     for attribute, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(counts[element]))
+    return _document(suite)
+
+
+def junit_of_an_error(message: str, kind: str) -> str:
+    """Return JUnit XML of a test that ended before it could say anything of the revisions: one error."""
+    suite = ElementTree.Element("testsuite", name="lockkeeper", tests="1", failures="0", errors="1")
+    case = _case(suite, "run", "migration test", 0.0)
+    _add(case, "error", [f"could not check: {message}"], {"error": 0})
+    case[0].set("type", kind)
+    return _document(suite)
+
+
+def _document(suite: ElementTree.Element) -> str:
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,7 +18,7 @@ from lockkeeper.cli.initiator import initiator, run_link
 from lockkeeper.cli.options import TargetOptions
 from lockkeeper.cli.output import Session, redacted
 from lockkeeper.cli.selection import entry_from_options, key_values, name_from_database, select_target
-from lockkeeper.errors import ConfigurationError, NeedsHumanError, PreflightError
+from lockkeeper.errors import ConfigurationError, LockkeeperError, NeedsHumanError, PreflightError
 
 PASSWORD = "Canary-51ab-cli"
 COMMANDS = (
@@ -324,6 +325,32 @@ def test_an_interruption_before_any_change_is_a_failure(cli: Cli, monkeypatch: p
     answer = cli("target", "list")
     assert answer.code == 1
     assert "interrupted" in answer.err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), KeyboardInterrupt(), LockkeeperError("no answer")])
+@pytest.mark.parametrize("command", ["test", "lint"])
+def test_a_check_that_is_cut_short_has_found_nothing_and_says_so(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: BaseException
+) -> None:
+    def cut_short(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("lockkeeper.proving.run_migration_test", cut_short)
+    monkeypatch.setattr("lockkeeper.lint.lint_project", cut_short)
+    junit = ("--junit", "junit.xml") if command == "test" else ()
+    document = cli(command, "--alembic", "alembic.ini", *junit, "--json").document
+    assert (document["exit_code"], document["outcome"]) == (2, "could not check")
+    assert cli(command, "--alembic", "alembic.ini").err != ""
+    if junit:
+        suite = ElementTree.parse(home / "junit.xml").getroot()
+        assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "1", "0")
+        (told,) = suite.iter("error")
+        assert str(told.text).endswith(str(error) or "interrupted")
+
+
+def test_a_project_that_is_not_there_is_an_error_in_the_junit_file(cli: Cli, home: Path) -> None:
+    assert cli("test", "--alembic", "nowhere.ini", "--junit", "junit.xml").code == 2
+    assert "nowhere.ini" in (home / "junit.xml").read_text()
 
 
 def test_errors_carry_their_facts_into_the_document(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
