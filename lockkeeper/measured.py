@@ -163,6 +163,7 @@ class Risk(Fact):
     budget_ms: int
     blocking: str
     rehearsal: str = "full"
+    sample_is_whole: bool = Field(default=False, description="A sampled rehearsal that has left every row.")
     estimates: tuple[RevisionEstimate, ...] = ()
     findings: tuple[RiskFinding, ...] = ()
     not_linted: str = Field(default="", description="Empty, or which tool of the lint is not installed.")

@@ -20,6 +20,10 @@ _REHEARSALS = {
     "schema-only": "on a restored copy; data was not compared (rehearsal=schema-only)",
     "off": "not at all (rehearsal=off)",
 }
+_WHOLE_SAMPLE = (
+    "on a restored copy, with its data compared; no table has more rows than the sample may hold, so it "
+    "holds all of them (rehearsal=sampled)"
+)
 
 
 def cost_rows(report: RunReport) -> list[tuple[str, str, str, str, str, str]]:
@@ -65,7 +69,8 @@ def risk_lines(report: RunReport) -> list[str]:
 
 def rehearsed_line(risk: Risk) -> str:
     """Say on what the plan was rehearsed, and what that cannot show."""
-    return f"Rehearsed {_REHEARSALS.get(risk.rehearsal, risk.rehearsal)}."
+    how = _WHOLE_SAMPLE if risk.sample_is_whole else _REHEARSALS.get(risk.rehearsal, risk.rehearsal)
+    return f"Rehearsed {how}."
 
 
 def quiet_lines(risk: Risk) -> list[str]:

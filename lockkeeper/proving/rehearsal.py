@@ -101,7 +101,8 @@ def rehearse(
                     settings, scratch_url, plan, context, version, session.recorded, offline
                 )
                 estimates = [_estimate(proof, sample) for proof in proofs]
-                facts.update(risk=judge(estimates, target.policies, lint))
+                whole = {"sample_is_whole": sample is not None and sample.is_whole}
+                facts.update(risk=judge(estimates, target.policies, lint).model_copy(update=whole))
     except LockkeeperError as error:
         checks.append(unknown("rehearsal", error))
         proofs += unchecked(plan.steps[len(proofs) :], str(error))

@@ -31,6 +31,11 @@ class Sample:
     before: dict[str, int]
     after: dict[str, int]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row was left: no table has more than were asked for."""
+        return self.before == self.after
+
     def factor(self, tables: Collection[str]) -> float:
         """How many times as many rows production has, in that of ``tables`` where it is the most."""
         return max((self.before[t] / self.after[t] for t in tables if self.after.get(t)), default=1.0)

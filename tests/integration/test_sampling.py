@@ -110,6 +110,14 @@ def test_a_role_that_may_not_leaves_the_copy_whole(copy) -> None:
     assert compare_data(before, data_fingerprint(url)) == []
 
 
+def test_a_sample_of_small_tables_is_whole_and_changes_nothing(copy) -> None:
+    url = copy()
+    before = data_fingerprint(url)
+    assert sample_rows(url, 1_000_000).is_whole
+    assert compare_data(before, data_fingerprint(url)) == []
+    assert not sample_rows(url, 1999).is_whole
+
+
 def test_what_went_over_rows_is_scaled_and_what_did_not_is_not() -> None:
     sample = Sample({"public.t": 1_000_000, "public.u": 10}, {"public.t": 10_000, "public.u": 10})
     hold = LockHold(table="public.t", mode="SHARE", held_s=0.02, rows=10_000)

@@ -349,6 +349,16 @@ def test_who_must_decide_sees_the_facts_and_the_command(plan) -> None:
     assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in approval_markdown(report, 60)
 
 
+def test_a_sample_that_holds_every_row_is_not_told_as_one_that_leaves_some_out(plan) -> None:
+    sampled = verdict(hold(), rehearsal="sampled")
+    told = "\n".join(risk_lines(asked(plan, sampled)))
+    assert "what only other rows would show was not seen" in told
+    told = "\n".join(risk_lines(asked(plan, sampled.model_copy(update={"sample_is_whole": True}))))
+    assert "not seen" not in told
+    assert "scaled" not in told
+    assert "it holds all of them (rehearsal=sampled)" in told
+
+
 def test_a_finding_is_about_one_thing() -> None:
     one = RiskFinding(kind=Danger.LINT, revision="r1", subject="drop-column", message="x")
     assert one.key == ("lint", "r1", "drop-column")
