@@ -1,4 +1,4 @@
-"""The composite action's own shell steps, run as a runner does, on projects as users have them."""
+"""The shell steps of the action and of the workflow for pull requests, run as a runner does."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.integration.conftest import MakeProject
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / ".github/actions/migration-test/action.yml").read_text(encoding="utf-8"))
+
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/migration-test.yml").read_text(encoding="utf-8"))
 
 
 def play(folder: Path, inputs: dict[str, str], **environment: str) -> int:
@@ -66,6 +68,39 @@ def test_the_action_tests_the_callers_project_and_writes_its_summary_however_it_
     assert summary.read_text().startswith("# Migration test: ")
     suite = ElementTree.parse(folder / "migration-test.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("3" if code == 0 else "2", failures)
+
+
+def test_a_pull_request_runs_every_revision_and_keeps_the_report(
+    project: MakeProject, server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    assert "migrations/**" in WORKFLOW[True]["pull_request"]["paths"]  # to YAML 1.1, `on` is true
+    job = WORKFLOW["jobs"]["migration-test"]
+    assert set(job["env"]) == {"SCRATCH_SERVER"}
+    migrations = project("sync_template").config_file.parent  # quicker than the demo's
+    (migrations / "rules").mkdir()
+    checkout, summary = checked_out(tmp_path / "checkout", migrations), tmp_path / "summary.md"
+    environment = {
+        "SCRATCH_SERVER": server.url().render_as_string(hide_password=False),
+        "GITHUB_STEP_SUMMARY": str(summary),
+    }
+    ended = [_step(step, {}, checkout, environment) for step in job["steps"] if "run" in step]
+    assert ended == [0, 0]
+    assert summary.read_text().startswith("# Migration test: proven: 2 of 2 revisions tested")
+    (kept,) = [step["with"]["path"] for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert {file.name for file in checkout.glob(kept)} == {"migration-test.xml", "migration-test.md"}
+
+
+def checked_out(folder: Path, migrations: Path) -> Path:
+    """Return this repository as a checkout after `make setup`, but with these migrations."""
+    folder.mkdir()
+    for each in ROOT.iterdir():
+        if each.name not in (".git", ".venv", ".lockkeeper", "migrations"):
+            (folder / each.name).symlink_to(each)
+    (folder / "migrations").symlink_to(migrations)
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (folder / ".venv" / ".locked").touch()
+    return folder
 
 
 def test_programs_that_the_servers_user_cannot_reach_are_copied_with_their_libraries(

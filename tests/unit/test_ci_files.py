@@ -27,8 +27,10 @@ def test_a_hook_calls_a_command_with_options_that_it_has(hook: dict) -> None:
     program, command, *rest = [*hook["entry"].split(), *hook["args"]]
     assert program == "lockkeeper"
     assert {word for word in rest if word.startswith("--")} <= options_of(command)
-    assert re.search(hook["files"], "migrations/versions/001_add.py")
-    assert not re.search(hook["files"], "app/models.py")
+    for place in ("migrations/versions", "alembic/shop/2026", "db/revisions", "migration", "versions"):
+        assert re.search(hook["files"], f"{place}/001_add.py"), place
+    for other in ("app/models.py", "docs/versions.py", "migrations/README", "submigrations/x.py"):
+        assert not re.search(hook["files"], other), other
 
 
 def test_the_action_calls_test_with_options_that_it_has() -> None:
