@@ -2,10 +2,11 @@
 
     python -m benchmarks.online_operations_benchmark [--rows 1000000] [--major 16]
 
-It starts a PostgreSQL of its own (fsync on), fills one database, and gives each way of migrating a fresh
-copy. An application of two writers and two readers in a process of its own goes on all the while. For each
-way: the longest that any of its statements took, the longest that a lock which stops readers or writers was
-held on the table (sampled every few milliseconds), and how long the migration took.
+It starts a PostgreSQL of its own (fsync on), fills one database with the demo's users, and gives each way of
+migrating a fresh copy; one of them is the demo's own revisions, as their files stand in migrations/. An
+application of two writers and two readers in a process of its own goes on all the while. For each way: the
+longest that any of its statements took, the longest that a lock which stops readers or writers was held on
+the table (sampled every few milliseconds), and how long the migration took.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from __future__ import annotations
 import argparse
 import io
 import multiprocessing
+import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -33,17 +37,13 @@ STATEMENTS_PER_S = 100
 SAMPLE_S = 0.004
 START_TIMEOUT_S = 60.0
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "max_wal_size": "4GB"}
-TABLE = """
-CREATE TABLE users (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    email varchar(254) NOT NULL, full_name text NOT NULL, country varchar(2) NOT NULL,
-    credit_cents bigint NOT NULL DEFAULT 0, settings jsonb NOT NULL DEFAULT '{{"theme": "dark"}}',
-    created_at timestamptz NOT NULL DEFAULT now(), last_login_at timestamptz
-);
-INSERT INTO users (email, full_name, country, last_login_at)
-SELECT format('user%s@example.org', n), md5(n::text), 'NL', now() - n * interval '1 minute'
+DEMO = Path(__file__).parent.parent / "migrations" / "alembic.ini"
+MADE_BY, LAST = "000", "001c"  # the demo's table, and the last of its revisions for users.status
+ROWS = """
+INSERT INTO users (email, full_name, country, settings, last_login_at)
+SELECT format('user%s@example.org', n), md5(n::text), 'NL', '{{"theme": "dark"}}',
+    now() - n * interval '1 minute'
 FROM generate_series(1, {rows}) AS n;
-ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email);
 """
 # A bare random() is volatile: every row would be compared with another one. The subquery is run once.
 APPLICATION = (
@@ -69,18 +69,21 @@ op.add_column_online(
 )
 op.create_index_online("idx_users_status", "users", ["status"])
 """
+DEMO_FILES = "the demo's 001, 001b and 001c"
 WAYS = {
     "no migration (10 s)": "import time; time.sleep(10)",
     "one transaction": ONE_TRANSACTION,
     "online, constant": CONSTANT,
     "online, computed": COMPUTED,
+    DEMO_FILES: "",
 }
 ENV = """
 import sqlalchemy as sa
 from alembic import context
 
 with sa.create_engine(context.config.attributes["url"], poolclass=sa.pool.NullPool).connect() as connection:
-    context.configure(connection=connection, transaction_per_migration=True)
+    # The demo's revisions have Alembic's own table.
+    context.configure(connection=connection, transaction_per_migration=True, version_table="ways")
     with context.begin_transaction():
         context.run_migrations()
 """
@@ -206,9 +209,20 @@ def migrate(folder: Path, url: Any, body: str) -> None:
     command.upgrade(config, "head")
 
 
+def demo_cmd(revision: str) -> list[str]:
+    """Return the command that takes the demo's own project up to a revision."""
+    return [sys.executable, "-m", "alembic", "-c", str(DEMO), "upgrade", revision]
+
+
+def migrate_demo(dsn: str, revision: str) -> None:
+    """Run the demo's own files in a process of their own, whose start counts."""
+    environment = {**os.environ, "DATABASE_URL": dsn}
+    subprocess.run(demo_cmd(revision), check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
 def measure(server: EmbeddedPostgres, folder: Path, name: str, body: str, rows: int) -> Measured:
     """Copy the filled database, migrate the copy under load, drop it."""
-    database = f"way_{len(list(folder.iterdir()))}"
+    database = f"way_{list(WAYS).index(name)}"
     admin = _connect(_dsn(server, "postgres"), "benchmark")
     with admin.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {database} TEMPLATE filled")
@@ -218,7 +232,10 @@ def measure(server: EmbeddedPostgres, folder: Path, name: str, body: str, rows: 
     with load(dsn, rows) as results:
         sampler.start()
         started = time.monotonic()
-        migrate(folder / database, server.url(database), body)
+        if name == DEMO_FILES:
+            migrate_demo(dsn, LAST)
+        else:
+            migrate(folder / database, server.url(database), body)
         took_s = time.monotonic() - started
     sampler.stop.set()
     sampler.join()
@@ -242,9 +259,10 @@ def fill(server: EmbeddedPostgres, rows: int) -> None:
     admin = _connect(_dsn(server, "postgres"), "benchmark")
     admin.cursor().execute("CREATE DATABASE filled")
     admin.close()
+    migrate_demo(_dsn(server, "filled"), MADE_BY)
     connection = _connect(_dsn(server, "filled"), "benchmark")
     with connection.cursor() as cursor:
-        cursor.execute(TABLE.format(rows=rows))
+        cursor.execute(ROWS.format(rows=rows))
         cursor.execute("VACUUM ANALYZE users")
     connection.close()
 
