@@ -236,3 +236,17 @@ def test_rows_that_stay_locked_are_counted_by_transaction(measured) -> None:
     (batch,) = measured[0]["batches"].written
     assert (batch.table, batch.rows) == ("public.big", 4000)
     assert measured[0]["an index"].written == ()
+
+
+def test_temporary_files_and_growth_are_measured_on_every_server(
+    every_server, make_database, project
+) -> None:
+    spilling = ["SET LOCAL work_mem = '64kB'", "CREATE TABLE sorted AS SELECT * FROM big ORDER BY md5(note)"]
+    if every_server.major < 15:  # its statistics are up to half a second old
+        spilling.append("SELECT pg_sleep(1)")
+    (cost,) = measure(project("transaction_per_migration"), make_database(every_server), [sql(*spilling)])
+    rows_bytes = ROWS * len("note 12345")
+    assert cost.temp_bytes is not None
+    assert cost.temp_bytes > rows_bytes
+    assert cost.growth_bytes is not None
+    assert cost.growth_bytes > rows_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +207,22 @@ def test_the_command_writes_a_document_and_junit(
     assert program.run([*arguments, "--json"]) == 2
 
 
-def test_the_stairway_costs_less_than_half_a_second_a_revision(write, server) -> None:
-    settings = write(*[(f"CREATE TABLE t{n} (id int PRIMARY KEY)", f"DROP TABLE t{n}") for n in range(6)])
-    spent = time.process_time()
+def test_a_revision_of_the_stairway_costs_less_than_half_a_second_of_processor_time(write, server) -> None:
+    """Ours and the project's processes together, Alembic's own work and the one go included, the server not.
+
+    benchmarks/stairway_benchmark.py tells what it costs beyond Alembic's own work, the server included.
+    """
+    settings = write(*[(f"CREATE TABLE t{n} (id int PRIMARY KEY)", f"DROP TABLE t{n}") for n in range(12)])
+    spent_s = processor_time_s()
     report = run_migration_test(settings, server.url())
     assert report.exit_code == 0
-    assert (time.process_time() - spent) / 6 < 0.5
+    assert (processor_time_s() - spent_s) / 12 < 0.5
+
+
+def processor_time_s() -> float:
+    """What this process and all that it has started and waited for have used so far."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 class TestRehearsal:
