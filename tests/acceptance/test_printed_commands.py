@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from lockkeeper.cli.by_hand import command_line
+from lockkeeper.cli.options import TargetOptions
+from lockkeeper.config import Target
+from lockkeeper.engine import Engine
+from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, execute, fetch_value
 from tests.acceptance.aftermath import assert_as_before
 from tests.acceptance.shell import at_a_shell, register
@@ -39,12 +44,25 @@ def balances(shop: Any) -> int:
         return int(fetch_value(connection, "SELECT sum(balance) FROM users"))
 
 
-def test_a_registered_target_is_restored_by_the_line_that_was_printed(failing, tmp_path: Path) -> None:
-    home = register(failing, tmp_path / "the home")
-    line = needing_a_human(at_a_shell(failing, "lockkeeper migrate shop --json 2>/dev/null", **home))
+class CommandEngine(Engine):
+    """The engine as the command line has it for a registered target."""
+
+    def __init__(self, target: Target, run_id: str) -> None:
+        super().__init__(target, run_id)
+        self.by_hand = command_line("shop", TargetOptions())
+
+
+def test_a_registered_target_is_restored_by_the_line_that_was_printed(
+    failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as shell_of_the_run:
+        for name, value in register(failing, tmp_path / "the home").items():
+            shell_of_the_run.setenv(name, value)
+        report = failing.migrate(engine_type=CommandEngine)
+    assert report.outcome is Outcome.NEEDS_HUMAN
     assert balances(failing) == 0, "nothing was done about it yet"
 
-    done = at_a_shell(failing, line)  # the shell of somebody who has not set LOCKKEEPER_HOME
+    done = at_a_shell(failing, report.next_command)  # of somebody who has not set LOCKKEEPER_HOME
 
     assert done.returncode == 0, done.stdout
     assert_as_before(failing)
