@@ -16,6 +16,7 @@ from lockkeeper.risk_report import (
     cost_rows,
     estimate_lines,
     quiet_lines,
+    recovery_lines,
     rehearsed_line,
     verdict_lines,
 )
@@ -87,6 +88,7 @@ def _facts(report: RunReport) -> Iterator[str]:
         measured = [one for one in report.risk.estimates if one.duration_s]
         if measured:
             yield f"Expected to take: {format_duration(sum(one.duration_s for one in measured))}"
+        yield from recovery_lines(report.risk)
     if report.backup_id:
         yield f"Backup: {report.backup_id}, proven by restoring it"
     if report.drill:

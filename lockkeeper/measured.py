@@ -127,6 +127,46 @@ class RevisionEstimate(Fact):
     )
 
 
+class WayBack(Fact):
+    """One way back to before a plan, as it was gone on the rehearsal's copy."""
+
+    way: str = Field(description="downgrade, or swap: another database takes the failed one's place.")
+    worked: bool | None = Field(description="None when it was not gone at all.")
+    duration_s: float | None = Field(
+        default=None,
+        description=(
+            "Of the downgrade: with the start of its process, without the proof that follows; scaled as the "
+            "upgrades are. Of the swap: for how long nobody could connect."
+        ),
+    )
+    why: str = Field(default="", description="Why it did not work, or was not gone.")
+    blocked_by: tuple[str, ...] = Field(
+        default=(), description="The revisions that it ends at; empty: not known, or none."
+    )
+
+
+DOWNGRADE, SWAP = "downgrade", "swap"
+
+
+class UnforeseenWrite(Fact):
+    """Rows of a table that a revision wrote in production and not in the rehearsal."""
+
+    revision: str
+    table: str
+    written: tuple[int, int, int] = Field(description="Inserted, updated, deleted by this revision.")
+    own: tuple[int, int, int] | None = Field(
+        description="By all revisions of the run; None when one of them cannot tell."
+    )
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        inserted, updated, deleted = self.written
+        rows = f"{inserted} rows inserted, {updated} updated, {deleted} deleted"
+        return (
+            f"revision {self.revision} wrote to {self.table} in production ({rows}), and not in the rehearsal"
+        )
+
+
 class Danger(str, Enum):
     """What speaks against a revision."""
 
@@ -134,6 +174,7 @@ class Danger(str, Enum):
     UNMEASURED = "not measured"
     LINT = "lint"
     UNREAD = "not linted"
+    NO_WAY_BACK = "no way back"
 
 
 class RiskFinding(Fact):
@@ -167,6 +208,7 @@ class Risk(Fact):
     estimates: tuple[RevisionEstimate, ...] = ()
     findings: tuple[RiskFinding, ...] = ()
     not_linted: str = Field(default="", description="Empty, or which tool of the lint is not installed.")
+    ways_back: tuple[WayBack, ...] = Field(default=(), description="Gone in the rehearsal after the plan.")
 
     @property
     def counting(self) -> tuple[RiskFinding, ...]:

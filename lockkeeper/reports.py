@@ -24,7 +24,7 @@ from lockkeeper.markdown import (
     narrow_table,
 )
 from lockkeeper.markdown import safe_link as safe_link
-from lockkeeper.models import CheckState, DrillReport, Outcome, RevisionTiming, RunReport, Step, StepState
+from lockkeeper.models import CheckState, DrillReport, Outcome, RunReport, Step, StepState
 from lockkeeper.risk_report import COST_HEADER, cost_rows, risk_lines
 from lockkeeper.text_units import format_duration as format_duration
 from lockkeeper.text_units import format_size as format_size
@@ -104,9 +104,8 @@ def _step_duration(step: Step) -> str:
     return "" if unmeasured else format_duration(step.duration_s)
 
 
-def _against_rehearsal(timing: RevisionTiming) -> str:
-    took = format_duration(timing.duration_s)
-    return took if timing.rehearsed_s is None else f"{took} ({format_duration(timing.rehearsed_s)} rehearsed)"
+def _beside_rehearsal(what: str, rehearsed_s: float | None) -> str:
+    return what if rehearsed_s is None else f"{what} ({format_duration(rehearsed_s)} rehearsed)"
 
 
 def revision_rows(report: RunReport) -> list[tuple[str, str, str, str, str]]:
@@ -114,19 +113,17 @@ def revision_rows(report: RunReport) -> list[tuple[str, str, str, str, str]]:
     messages = {step.id: step.message for step in report.plan.steps} if report.plan else {}
     rows = [
         (
-            timing.revision, messages.get(timing.revision, ""), _against_rehearsal(timing),
+            timing.revision, messages.get(timing.revision, ""),
+            _beside_rehearsal(format_duration(timing.duration_s), timing.rehearsed_s),
             str(timing.attempts), str(timing.lock_timeouts),
         )
         for timing in report.revisions
     ]  # fmt: skip
     applied = {timing.revision for timing in report.revisions}
     pending = "planned" if report.outcome in (None, Outcome.SUCCEEDED) else "not applied"
-    predicted = {
-        one.revision: f" ({format_duration(one.duration_s)} rehearsed)"
-        for one in (report.risk.estimates if report.risk else ())
-    }
+    expected = {one.revision: one.duration_s for one in report.risk.estimates} if report.risk else {}
     return rows + [
-        (name, message, pending + predicted.get(name, ""), "", "")
+        (name, message, _beside_rehearsal(pending, expected.get(name)), "", "")
         for name, message in messages.items()
         if name not in applied
     ]

@@ -20,6 +20,7 @@ from lockkeeper.measured import (
     Risk,
     RiskFinding,
     RowHold,
+    WayBack,
 )
 from lockkeeper.models import RevisionTiming
 
@@ -79,6 +80,7 @@ def judge(
     rehearsed: Sequence[RevisionEstimate],
     policies: Policies,
     lint: Linted,
+    ways_back: Sequence[WayBack] = (),
 ) -> Risk:
     """Return the verdict over a plan that was rehearsed.
 
@@ -86,12 +88,14 @@ def judge(
         rehearsed: its revisions, in their order.
         policies: the budget, and which locks count against it.
         lint: what the lint says of the same revisions.
+        ways_back: how the ways back went in the rehearsal.
     """
     findings: list[RiskFinding] = []
     for one in rehearsed:
         findings += _blocking(one, policies)
     by_revision = {one.revision: one for one in rehearsed}
     findings += _of_lint(lint, by_revision, policies)
+    findings += _without_way_back(ways_back)
     return Risk(
         budget_ms=policies.max_block_ms,
         blocking=policies.blocking,
@@ -99,7 +103,19 @@ def judge(
         estimates=tuple(rehearsed),
         findings=tuple(findings),
         not_linted=lint.missing,
+        ways_back=tuple(ways_back),
     )
+
+
+def _without_way_back(ways: Sequence[WayBack]) -> Iterator[RiskFinding]:
+    """Yield what failed where nothing else was seen to work; one way back is enough."""
+    if any(one.worked for one in ways):
+        return
+    for one in ways:
+        if one.worked is False:
+            message = f"the {one.way} failed in the rehearsal, and no other way back was proven: {one.why}"
+            revision = one.blocked_by[0] if one.blocked_by else ""
+            yield RiskFinding(kind=Danger.NO_WAY_BACK, revision=revision, subject=one.way, message=message)
 
 
 def unmeasured(rehearsal: str, lint: Linted) -> Risk:

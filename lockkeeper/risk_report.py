@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lockkeeper.measured import LockHold, RevisionCost, RevisionEstimate, Risk
+from lockkeeper.measured import LockHold, RevisionCost, RevisionEstimate, Risk, WayBack
 from lockkeeper.models import RunReport
 from lockkeeper.text_units import format_duration, format_size
 
@@ -62,6 +62,7 @@ def risk_lines(report: RunReport) -> list[str]:
     lines = [rehearsed_line(risk), *quiet_lines(risk), *verdict_lines(risk)]
     for estimate in risk.estimates:
         lines += [f"{estimate.revision}: {text}" for text in estimate_lines(estimate, report)]
+    lines += recovery_lines(risk)
     if report.approval is not None:
         lines.append(f"{str(report.approval).capitalize()} ({report.approval.recorded_by or 'here'}).")
     return lines
@@ -78,6 +79,27 @@ def quiet_lines(risk: Risk) -> list[str]:
     whom = "writers" if risk.blocking == "writes" else "readers"
     quiet = f"Nothing is held against {whom} for longer than the budget of {risk.budget_ms} ms."
     return [] if risk.counting else [quiet]
+
+
+def recovery_lines(risk: Risk) -> list[str]:
+    """Say which ways back were gone in the rehearsal, how long they took, and what is known of the others."""
+    went = [
+        f"{one.way} {format_duration(one.duration_s)}"
+        for one in risk.ways_back
+        if one.worked and one.duration_s is not None
+    ]
+    lines = [f"Recovery rehearsed: {', '.join(went)}."] if went else []
+    return lines + [_not_gone(one) for one in risk.ways_back if not one.worked]
+
+
+def _not_gone(way: WayBack) -> str:
+    what = "was not rehearsed" if way.worked is None else "failed in the rehearsal and is no way back"
+    return f"The {way.way} {what}: {way.why}"
+
+
+def failed_ways_back(risk: Risk) -> list[str]:
+    """Say what the team should know although another way back works."""
+    return [_not_gone(one) for one in risk.ways_back if one.worked is False]
 
 
 def verdict_lines(risk: Risk) -> list[str]:

@@ -22,7 +22,7 @@ from lockkeeper.approval import not_covered, revisions_digest
 from lockkeeper.climb import Climb, RecoverySteps, assess
 from lockkeeper.errors import LockkeeperError, RefusedError, RejectedError, VerificationError
 from lockkeeper.ladder import Rung
-from lockkeeper.measured import MonitorSummary
+from lockkeeper.measured import MonitorSummary, UnforeseenWrite
 from lockkeeper.models import (
     Answered,
     Approval,
@@ -44,6 +44,7 @@ from lockkeeper.proving.models import Rehearsal
 from lockkeeper.record import RunRecord, play_and_tell
 from lockkeeper.recovery.unchanged import own_writes
 from lockkeeper.risk import Linted, needs_approval, over_budget, unmeasured
+from lockkeeper.risk_report import failed_ways_back, recovery_lines
 from lockkeeper.signals import uninterrupted
 
 
@@ -115,11 +116,15 @@ class MigrationSteps(RecoverySteps, Protocol):
         ...
 
     def verify(
-        self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None
+        self,
+        plan: MigrationPlan,
+        backup: BackupManifest,
+        expected: SchemaFingerprint | None,
+        unforeseen: Sequence[UnforeseenWrite],
     ) -> Sequence[Check]:
         """Check schema, data and rules after the migration; raises VerificationError.
 
-        ``expected`` is the schema that the rehearsal has led to.
+        ``expected`` is the schema that the rehearsal has led to, ``unforeseen`` what was not written there.
         """
         ...
 
@@ -238,14 +243,13 @@ class _Run:
         applied: list[RevisionTiming] = []
         try:
             self.migrate(plan, backup, applied)
-            if rehearsal:
-                self.compare(rehearsal, applied)
-            self.verify(plan, backup, rehearsal.schema_after if rehearsal else None)
+            self.compare(rehearsal, applied)
+            self.verify(plan, backup, rehearsal, applied)
         except BaseException as error:
             if isinstance(error, RefusedError) and not applied:
                 raise  # by the migration, before its first statement
             with uninterrupted("the recovery"):
-                self.recover(plan, backup, error, applied)
+                self.recover(plan, backup, error, applied, rehearsal)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -276,10 +280,15 @@ class _Run:
             return None
         with self.record.step("rehearse") as note:
             rehearsal = self.steps.rehearse(plan, backup, copy)
-            note(rehearsal.summary)
+            told = [rehearsal.summary]
+            if rehearsal.risk is not None:
+                told += recovery_lines(rehearsal.risk)
+                for line in failed_ways_back(rehearsal.risk):
+                    self.record.warn(line)
+            note(". ".join(told))
         # Its risk has the lint's findings, held against what was measured.
-        told = tuple(check for check in self.record.report.checks if check.name != LINT)
-        self.record.update(checks=told)
+        checks = tuple(check for check in self.record.report.checks if check.name != LINT)
+        self.record.update(checks=checks)
         return rehearsal
 
     def approve(self, plan: MigrationPlan, rehearsal: Rehearsal | None) -> None:
@@ -304,10 +313,10 @@ class _Run:
             if approval.decision is not Decision.APPROVE:
                 raise RejectedError(f"Nothing was changed: it was {approval}.")
 
-    def compare(self, rehearsal: Rehearsal, applied: Sequence[RevisionTiming]) -> None:
-        """Put what happened beside what was predicted."""
-        self.record.update(revisions=rehearsal.compared(applied))
-        if rehearsal.risk is not None:
+    def compare(self, rehearsal: Rehearsal | None, applied: Sequence[RevisionTiming]) -> None:
+        """Put what happened beside what was predicted, where there is a prediction."""
+        self.record.update(revisions=rehearsal.compared(applied) if rehearsal else tuple(applied))
+        if rehearsal is not None and rehearsal.risk is not None:
             for line in over_budget(applied, rehearsal.risk):
                 self.record.warn(line)
 
@@ -318,10 +327,18 @@ class _Run:
             self.record.update(revisions=tuple(applied))
             note(f"now at {', '.join(plan.after) or 'base'}")
 
-    def verify(self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None) -> None:
+    def verify(
+        self,
+        plan: MigrationPlan,
+        backup: BackupManifest,
+        rehearsal: Rehearsal | None,
+        applied: Sequence[RevisionTiming],
+    ) -> None:
+        expected = rehearsal.schema_after if rehearsal else None
+        unforeseen = rehearsal.unforeseen(applied) if rehearsal else ()
         with self.record.step("verify") as note:
             try:
-                checks = self.steps.verify(plan, backup, expected)
+                checks = self.steps.verify(plan, backup, expected, unforeseen)
             except VerificationError as error:
                 self.record.update(checks=(*self.record.report.checks, *error.checks))
                 raise
@@ -342,11 +359,12 @@ class _Run:
         backup: BackupManifest,
         error: BaseException,
         applied: list[RevisionTiming],
+        rehearsal: Rehearsal | None,
     ) -> None:
         """Climb the recovery ladder; sets the outcome and raises no Exception."""
         by_hand = self.steps.by_hand
         damage = assess(error, applied, by_hand.recover() if backup.captured else by_hand.restore(backup.id))
-        self.record.update(revisions=tuple(applied))
+        self.compare(rehearsal, applied)
         rung = Climb(self.steps, self.record, plan, backup, damage).recover()
         if rung is None:
             # A restore that a human asks for later can prove by it that nobody else has written.

@@ -7,7 +7,7 @@ check that passed. Rules show the keys of failing rows, never their contents.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psycopg2
@@ -15,7 +15,9 @@ from psycopg2 import sql
 from sqlalchemy.engine import URL
 
 from lockkeeper.backup.capture_traces import without_capture
+from lockkeeper.backup.counters import Counters
 from lockkeeper.errors import ConfigurationError, DatabaseError, VerificationError
+from lockkeeper.measured import UnforeseenWrite
 from lockkeeper.models import Check, CheckState, MigrationPlan, SchemaFingerprint
 from lockkeeper.postgres.connection import (
     Connection,
@@ -137,6 +139,33 @@ def check_counts(before: dict[str, int], now: dict[str, int]) -> list[Check]:
         elif now[table] < rows:
             checks.append(warned("row counts", f"table {table} had {rows} rows and has {now[table]}"))
     return checks or [passed("row counts", f"no table of {len(before)} has lost a row")]
+
+
+def check_unforeseen(
+    writes: Sequence[UnforeseenWrite], counted: Mapping[str, Counters | None], *, sampled: bool
+) -> list[Check]:
+    """Fail for rows that a revision wrote in production alone, in tables that nobody else has written.
+
+    A revision may find rows there that applications have written since the backup; that is told. So it is
+    where who has written cannot be known, and where the rehearsal had a sample of the rows only.
+
+    Args:
+        writes: what was not foreseen.
+        counted: table -> rows written since the backup by anybody; None where that is not known.
+        sampled: the rehearsal has not had all rows.
+    """
+    checks = []
+    for write in writes:
+        by_all, own = counted.get(write.table), write.own
+        if sampled:
+            checks.append(warned("writes", f"{write}, which had a sample of the rows"))
+        elif by_all is None or own is None:
+            checks.append(warned("writes", f"{write}; whether others wrote there, too, is not known"))
+        elif any(count > mine for count, mine in zip(by_all, own, strict=True)):
+            checks.append(warned("writes", f"{write}; others have written there since the backup"))
+        else:
+            checks.append(failed("writes", f"{write}; nobody else has written there since the backup"))
+    return checks
 
 
 def check_models(differences: Sequence[str] | None, policy: str) -> list[Check]:

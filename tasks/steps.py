@@ -10,6 +10,7 @@ from prefect import runtime
 from lockkeeper.by_hand import ByHand
 from lockkeeper.errors import ApprovalNeededError
 from lockkeeper.ladder import LadderFacts
+from lockkeeper.measured import UnforeseenWrite
 from lockkeeper.models import (
     Approval,
     BackupManifest,
@@ -182,10 +183,14 @@ class MigrationTasks(_RunSteps, MigrationSteps):
         return apply_migration(*self._of_run, plan, backup)
 
     def verify(
-        self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None
+        self,
+        plan: MigrationPlan,
+        backup: BackupManifest,
+        expected: SchemaFingerprint | None,
+        unforeseen: Sequence[UnforeseenWrite],
     ) -> Sequence[Check]:
         """See ``MigrationSteps``."""
-        return verify_migration(*self._of_run, plan, backup, expected)
+        return verify_migration(*self._of_run, plan, backup, expected, unforeseen)
 
     def recovery_facts(self, plan: MigrationPlan, backup: BackupManifest) -> LadderFacts:
         """See ``MigrationSteps``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lockkeeper.measured import UnforeseenWrite
 from lockkeeper.models import BackupManifest, Check, MigrationPlan, RevisionTiming, SchemaFingerprint
 from tasks.policies import once
 from tasks.runs import engine_of
@@ -16,9 +17,10 @@ def verify_migration(
     plan: MigrationPlan,
     backup: BackupManifest,
     expected: SchemaFingerprint | None,
+    unforeseen: Sequence[UnforeseenWrite],
 ) -> Sequence[Check]:
-    """Check revision, schema, rules, counts and models; raises VerificationError."""
-    return engine_of(target, run_id).verify(plan, backup, expected)
+    """Check revision, schema, writes, rules, counts and models; raises VerificationError."""
+    return engine_of(target, run_id).verify(plan, backup, expected, unforeseen)
 
 
 @once(name="verify-unchanged")

@@ -77,6 +77,7 @@ class LaterEngine(RecoveryEngine, OperationEngine):
         self.standby = find_standby(self.target, report.run_id)
         if self.standby is not None and self.standby.is_complete:
             self.standby.ensure_running()
+        self.ways_back = report.risk.ways_back if report.risk else ()
         backup = load_manifest(self.target, report.backup_id) if report.backup_id else None
         exchanged = self._exchanged_by(report.run_id)
         if backup is not None and backup.captured and self.standby is None and exchanged is None:

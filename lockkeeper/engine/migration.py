@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lockkeeper import alembic_project, backup, managed, physical
 from lockkeeper.approval import find_answered
+from lockkeeper.backup.counters import read_counters
 from lockkeeper.backup.snapshot import ExportedSnapshot
 from lockkeeper.engine.later import LaterEngine
 from lockkeeper.errors import (
@@ -16,6 +17,7 @@ from lockkeeper.errors import (
     RefusedError,
     VerificationError,
 )
+from lockkeeper.measured import UnforeseenWrite
 from lockkeeper.models import (
     Answered,
     Approval,
@@ -33,10 +35,11 @@ from lockkeeper.monitoring import DatabaseMonitor, watching
 from lockkeeper.monitoring.channels import open_channels
 from lockkeeper.monitoring.metrics import Metrics, migration_metrics, writing
 from lockkeeper.offline_lint import Script
-from lockkeeper.postgres.connection import connect
+from lockkeeper.postgres.connection import Connection, connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.preflight import require_preflight, run_preflight
 from lockkeeper.proving import Rehearsal, rehearse
+from lockkeeper.recovery.unchanged import counted_since
 from lockkeeper.risk import Linted
 from lockkeeper.storage import open_storage
 from lockkeeper.verification import (
@@ -46,6 +49,7 @@ from lockkeeper.verification import (
     check_revisions,
     check_rules,
     check_schema,
+    check_unforeseen,
     invalid_objects,
     load_rules,
     require,
@@ -119,6 +123,8 @@ class Engine(LaterEngine):
     def rehearse(self, plan: MigrationPlan, backup: BackupManifest, copy_database: str) -> Rehearsal:
         """Play the plan on the verified copy, or on its clone: up, down and up again, with content compared.
 
+        Then the ways back; what they have shown is what a recovery of this run goes by.
+
         Raises:
             VerificationError: something was found; production was not touched.
         """
@@ -133,6 +139,7 @@ class Engine(LaterEngine):
         )
         if not rehearsal.passed:
             raise VerificationError("The rehearsal on a restored copy failed", rehearsal.problems)
+        self.ways_back = rehearsal.risk.ways_back if rehearsal.risk else ()
         return rehearsal
 
     def ask_approval(self, report: RunReport, why: Sequence[str]) -> Approval:
@@ -200,9 +207,13 @@ class Engine(LaterEngine):
             raise RefusedError(f"Somebody changed the schema since the backup ({shown}). Run again.")
 
     def verify(
-        self, plan: MigrationPlan, backup: BackupManifest, expected: SchemaFingerprint | None
+        self,
+        plan: MigrationPlan,
+        backup: BackupManifest,
+        expected: SchemaFingerprint | None,
+        unforeseen: Sequence[UnforeseenWrite],
     ) -> Sequence[Check]:
-        """Check revision, schema, validity, rules, row counts and models; raises VerificationError."""
+        """Check revision, schema, validity, writes, rules, counts and models; raises VerificationError."""
         project = self.target.require_alembic()
         policies = self.target.policies
         checks = [check_revisions(self.current_revisions(plan), plan)]
@@ -214,6 +225,7 @@ class Engine(LaterEngine):
             checks += check_schema(expected, schema)
             before = {name: table.rows for name, table in _tables(backup).items()}
             checks += check_counts(before, row_counts(connection, list(before)))
+            checks += self._check_writes(connection, backup, unforeseen)
         rules = load_rules(project.rules_dir) if self._rules is None else self._rules
         checks += check_rules(self.target.url, rules, timeout_ms=policies.rule_timeout_ms, run_id=self.run_id)
         if plan.reaches_head and policies.model_differences != "ignore":
@@ -224,6 +236,18 @@ class Engine(LaterEngine):
                 checks.append(unknown("models", error))
         require("Verification failed", checks)
         return checks
+
+    def _check_writes(
+        self, connection: Connection, backup: BackupManifest, unforeseen: Sequence[UnforeseenWrite]
+    ) -> list[Check]:
+        """Judge what the rehearsal has not foreseen by who else has written to those tables meanwhile."""
+        if not unforeseen:
+            return []
+        now = read_counters(connection)
+        same_epoch = backup.counters_epoch is not None and now.epoch == backup.counters_epoch
+        counters = now.counters if same_epoch else None
+        counted = {one.table: counted_since(backup.write_counters, counters, one.table) for one in unforeseen}
+        return check_unforeseen(unforeseen, counted, sampled=self.target.policies.rehearsal == "sampled")
 
 
 def _tables(backup: BackupManifest) -> Mapping[str, TableFingerprint]:

@@ -19,6 +19,7 @@ from lockkeeper.errors import (
     WouldLoseWritesError,
 )
 from lockkeeper.ladder import LadderFacts, Rung
+from lockkeeper.measured import DOWNGRADE, SWAP, WayBack
 from lockkeeper.models import BackupManifest, MigrationPlan, RestoreReport, RevisionTiming
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
@@ -39,34 +40,55 @@ WARM_SWAP_S, SWAP_S, REPLAYED_CHANGES_PER_S = 3.0, 2.0, 5000.0
 
 
 class RecoveryEngine(StandbyEngine):
-    """The real ``RecoverySteps``."""
+    """The real ``RecoverySteps``; ``ways_back`` is how they went in the rehearsal, where there was one."""
+
+    ways_back: Sequence[WayBack] = ()
 
     def recovery_facts(self, plan: MigrationPlan, backup: BackupManifest) -> LadderFacts:
         """Say where the database stands, what the way back consists of, and how long each rung would take."""
-        standby = self.standby
+        standby, revisions = self.standby, self.current_revisions(plan)
         return LadderFacts(
-            revision_moved=set(self.current_revisions(plan)) != set(plan.before),
+            revision_moved=set(revisions) != set(plan.before),
             policy=self.target.policies.recovery,
             warm=standby is not None and standby.is_warm,
             captured=standby is not None and standby.is_complete,
             fenced=self._write_fence is not None,
+            downgrade_failed=self._downgrade_failed(plan, revisions),
             estimates_s=self._estimates(backup),
         )
 
     def _estimates(self, backup: BackupManifest) -> dict[Rung, float]:
-        """Predict from what this run's own backup and its proof took; nothing where that is not known."""
+        """Predict from what this run's own backup, its proof and its rehearsal took, where known.
+
+        A downgrade's proof reads every table, as the backup's fingerprint has.
+        """
         try:
             timings = load_manifest(self.target, backup.id).timings_s
         except LockkeeperError:
             timings = {}
         changes = self.standby.capture.status().changes if self.standby else 0
-        estimates = {Rung.WARM_SWAP: WARM_SWAP_S}
-        if "verify" in timings:
-            estimates[Rung.RESTORE] = timings["verify"] + SWAP_S
-            estimates[Rung.REPLAY] = estimates[Rung.RESTORE] + changes / REPLAYED_CHANGES_PER_S
-        if "fingerprint" in timings:
-            estimates[Rung.DOWNGRADE] = timings["fingerprint"]
+        downgrade, swap = self._rehearsed(DOWNGRADE), self._rehearsed(SWAP)
+        estimates: dict[Rung, float] = {}
+        if swap is None or swap.worked is not False:
+            slower_s = max(0.0, (swap.duration_s or 0.0) - SWAP_S) if swap else 0.0
+            estimates[Rung.WARM_SWAP] = WARM_SWAP_S + slower_s
+            if "verify" in timings:
+                estimates[Rung.RESTORE] = timings["verify"] + SWAP_S + slower_s
+                estimates[Rung.REPLAY] = estimates[Rung.RESTORE] + changes / REPLAYED_CHANGES_PER_S
+        if "fingerprint" in timings and (downgrade is None or downgrade.worked):
+            reverting_s = (downgrade.duration_s or 0.0) if downgrade else 0.0
+            estimates[Rung.DOWNGRADE] = reverting_s + timings["fingerprint"]
         return estimates
+
+    def _rehearsed(self, way: str) -> WayBack | None:
+        return next((one for one in self.ways_back if one.way == way), None)
+
+    def _downgrade_failed(self, plan: MigrationPlan, revisions: Sequence[str]) -> bool:
+        """Whether the rehearsal's downgrade has failed at a revision that production has by now."""
+        downgrade = self._rehearsed(DOWNGRADE)
+        if downgrade is None or downgrade.worked:
+            return False
+        return not downgrade.blocked_by or not _reached(plan, revisions).isdisjoint(downgrade.blocked_by)
 
     def warm_swap(
         self, plan: MigrationPlan, backup: BackupManifest, reason: str, applied: Sequence[RevisionTiming]
@@ -228,3 +250,16 @@ class RecoveryEngine(StandbyEngine):
         if backup.captured:
             there, here = without_capture(there), without_capture(here)
         return compare_schemas(there, here)
+
+
+def _reached(plan: MigrationPlan, revisions: Sequence[str]) -> set[str]:
+    """Return the revisions of the plan that a version table with ``revisions`` stands for."""
+    steps = {step.id: step for step in plan.steps}
+    found: set[str] = set()
+    left = list(revisions)
+    while left:
+        step = steps.get(left.pop())
+        if step is not None and step.id not in found:
+            found.add(step.id)
+            left += [*step.down, *step.depends_on]
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from psycopg2 import sql
 
@@ -57,7 +57,8 @@ def refuse_prepared_transactions(connection: Connection, database: str) -> None:
         )
 
 
-def _allow_connections(connection: Connection, database: str, allow: bool) -> None:
+def allow_connections(connection: Connection, database: str, allow: bool) -> None:
+    """Open a database, or close it to everybody, superusers too; who is in it stays. Transactional."""
     statement = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
     execute(connection, statement.format(sql.Identifier(database), sql.SQL(str(allow).lower())))
 
@@ -97,7 +98,7 @@ def fence(
     began = time.monotonic()
     with transaction(connection):
         set_comment(connection, database, note.model_dump_json())
-        _allow_connections(connection, database, False)
+        allow_connections(connection, database, False)
     try:
         terminate_sessions(connection, database, keep=keep, timeout_s=timeout_s)
         refuse_prepared_transactions(connection, database)
@@ -124,7 +125,7 @@ def unfence(connection: Connection, database: str) -> bool:
         return False
     with transaction(connection):
         set_comment(connection, database, note.former_comment)
-        _allow_connections(connection, database, True)
+        allow_connections(connection, database, True)
     return True
 
 
@@ -156,15 +157,29 @@ def swap(
         DatabaseError: PostgreSQL still saw sessions after several attempts; nothing has changed.
     """
     note = Note(lockkeeper=QUARANTINE, database=database, run_id=run_id, created_at=utc_now(), reason=reason)
+    comments = {quarantine: note.model_dump_json(), database: comment}
+    exchange_names(connection, database=database, copy=copy, aside=quarantine, comments=comments)
+
+
+def exchange_names(
+    connection: Connection, *, database: str, copy: str, aside: str, comments: Mapping[str, str | None]
+) -> None:
+    """Give ``copy`` the name of ``database``, which is called ``aside`` from then on: one transaction.
+
+    Ends the sessions of both. ``comments`` are set in it, by the new names; else each keeps its own.
+
+    Raises:
+        DatabaseError: PostgreSQL still saw sessions after several attempts; nothing has changed.
+    """
     for attempt in range(1, SWAP_ATTEMPTS + 1):
         terminate_sessions(connection, database)
         terminate_sessions(connection, copy)
         try:
             with transaction(connection):
-                rename(connection, database, quarantine)
+                rename(connection, database, aside)
                 rename(connection, copy, database)
-                set_comment(connection, quarantine, note.model_dump_json())
-                set_comment(connection, database, comment)
+                for name, comment in comments.items():
+                    set_comment(connection, name, comment)
         except DatabaseError as error:
             if error.sqlstate != _OBJECT_IN_USE or attempt == SWAP_ATTEMPTS:
                 raise

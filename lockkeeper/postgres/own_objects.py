@@ -41,10 +41,11 @@ def without_own(schema: SchemaFingerprint) -> SchemaFingerprint:
 
 def without_own_tables(data: DataFingerprint) -> DataFingerprint:
     """Return a content without that of Lockkeeper's tables and sequences."""
-    tables = {name: one for name, one in data.tables.items() if not _is_own(name)}
-    sequences = {name: one for name, one in data.sequences.items() if not _is_own(name)}
+    tables = {name: one for name, one in data.tables.items() if not is_own_table(name)}
+    sequences = {name: one for name, one in data.sequences.items() if not is_own_table(name)}
     return data.model_copy(update={"tables": tables, "sequences": sequences})
 
 
-def _is_own(table: str) -> bool:
+def is_own_table(table: str) -> bool:
+    """Whether a table, or a sequence, is Lockkeeper's; the name is qualified and quoted."""
     return table.startswith(f"{SCHEMA}.")

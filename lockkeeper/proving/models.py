@@ -9,8 +9,10 @@ from enum import Enum
 from pydantic import Field
 
 from lockkeeper.errors import FAILED, REFUSED
-from lockkeeper.measured import RevisionCost, Risk
+from lockkeeper.measured import RevisionCost, Risk, UnforeseenWrite
 from lockkeeper.models import Check, CheckState, Fact, RevisionTiming, SchemaFingerprint
+from lockkeeper.postgres.own_objects import is_own_table
+from lockkeeper.recovery.unchanged import own_writes
 
 
 class ProofState(str, Enum):
@@ -168,6 +170,23 @@ class Rehearsal(Fact):
         here = {prediction.revision: round(prediction.duration_s, 3) for prediction in self.predictions}
         return tuple(
             timing.model_copy(update={"rehearsed_s": here.get(timing.revision)}) for timing in applied
+        )
+
+    def unforeseen(self, applied: Sequence[RevisionTiming]) -> tuple[UnforeseenWrite, ...]:
+        """Return what production's revisions have written to tables that they left alone here.
+
+        Of a revision that cannot tell what it wrote, here or there, nothing is known.
+        """
+        here = {prediction.revision: prediction.own_writes for prediction in self.predictions}
+        total = own_writes(applied, complete=True)
+        return tuple(
+            UnforeseenWrite(
+                revision=timing.revision, table=table, written=rows, own=total[table] if total else None
+            )
+            for timing in applied
+            if (foreseen := here.get(timing.revision)) is not None
+            for table, rows in (timing.own_writes or {}).items()
+            if any(rows) and not any(foreseen.get(table, ())) and not is_own_table(table)
         )
 
     @property

@@ -2,13 +2,13 @@
 
 It changes that scratch database and nothing else. What it yields is what production is then held against:
 how long each revision takes, what it writes, which locks it holds, and the schema that there must be
-afterwards.
+afterwards. Then the ways back are gone, too (``lockkeeper.proving.ways_back``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -18,17 +18,24 @@ from lockkeeper.config import Target
 from lockkeeper.costs import CostMeter
 from lockkeeper.errors import ConfigurationError, DatabaseError, LockkeeperError
 from lockkeeper.lint import read_context
-from lockkeeper.measured import RevisionCost, RevisionEstimate
+from lockkeeper.measured import RevisionCost, RevisionEstimate, WayBack
 from lockkeeper.models import BackupManifest, Check, MigrationPlan, utc_now
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import schema_fingerprint
 from lockkeeper.proving.declarations import read_declarations
 from lockkeeper.proving.linting import lint_rehearsed
-from lockkeeper.proving.models import ProofState, Rehearsal, RevisionPrediction, RevisionProof
+from lockkeeper.proving.models import (
+    ProofState,
+    Rehearsal,
+    RevisionPrediction,
+    RevisionProof,
+    exit_code,
+)
 from lockkeeper.proving.observation import Observer
 from lockkeeper.proving.sampling import Sample, sample_rows
 from lockkeeper.proving.stairway import Announce, Stairway, unchecked
-from lockkeeper.risk import judge
+from lockkeeper.proving.ways_back import check_ways_back, rehearse_downgrade, rehearse_swap
+from lockkeeper.risk import Linted, judge
 from lockkeeper.verification import check_rules, load_rules, unknown
 
 
@@ -42,7 +49,7 @@ def rehearse(
     announce: Announce = lambda _text: None,
     offline: Mapping[str, str] | None = None,
 ) -> Rehearsal:
-    """Prove ``plan`` on a restored copy, which is afterwards where production shall be (or ruined).
+    """Prove ``plan`` on a restored copy, which is afterwards where the plan begins (or ruined).
 
     Args:
         target: whose project, rules and policies are used; its database is not touched.
@@ -67,7 +74,9 @@ def rehearse(
     facts: dict[str, Any] = {}
     proofs: list[RevisionProof] = []
     checks: list[Check] = []
+    ways: list[WayBack] = []
     sample: Sample | None = None
+    lint: Linted | None = None
     try:
         if target.policies.rehearsal == "sampled":
             announce(f"leaving about {target.policies.sample_rows:,} rows of each table in the copy")
@@ -91,6 +100,7 @@ def rehearse(
             context, version = read_context(connection), connection.server_version
             stairway = Stairway(session, observer, declarations, announce=announce)
             facts["schema_before"] = schema_fingerprint(connection)
+            start = stairway.schema, stairway.data
             proofs += stairway.climb(plan.steps)
             proofs += unchecked(plan.steps[len(proofs) :], stairway.stopped)
             if stairway.stopped is None:
@@ -100,9 +110,18 @@ def rehearse(
                 lint = lint_rehearsed(
                     settings, scratch_url, plan, context, version, session.recorded, offline
                 )
-                estimates = [_estimate(proof, sample) for proof in proofs]
-                whole = {"sample_is_whole": sample is not None and sample.is_whole}
-                facts.update(risk=judge(estimates, target.policies, lint).model_copy(update=whole))
+                if plan.steps and exit_code(proofs, checks) == 0:
+                    announce("the ways back: the downgrade of the whole plan")
+                    way = rehearse_downgrade(session, observer, plan, proofs, declarations, start)
+                    ways.append(_in_production(way, proofs, sample))
+        if ways:
+            announce("the ways back: another database takes the copy's place")
+            ways.append(rehearse_swap(target, scratch_url, backup, run_id))
+            checks += check_ways_back(ways)
+        if lint is not None:
+            estimates = [_estimate(proof, sample) for proof in proofs]
+            whole = {"sample_is_whole": sample is not None and sample.is_whole}
+            facts.update(risk=judge(estimates, target.policies, lint, ways).model_copy(update=whole))
     except LockkeeperError as error:
         checks.append(unknown("rehearsal", error))
         proofs += unchecked(plan.steps[len(proofs) :], str(error))
@@ -164,6 +183,15 @@ def _estimate(proof: RevisionProof, sample: Sample | None) -> RevisionEstimate:
 def _expected(proof: RevisionProof, sample: Sample | None) -> tuple[RevisionCost | None, float]:
     measured = proof.cost, proof.upgrade_s or 0.0
     return measured if sample is None else sample.scaled(*measured)
+
+
+def _in_production(way: WayBack, proofs: Sequence[RevisionProof], sample: Sample | None) -> WayBack:
+    """Return a downgrade's time scaled as those of the upgrades are: its own cost is not measured."""
+    upgrades_s = sum(proof.upgrade_s or 0.0 for proof in proofs)
+    if way.duration_s is None or not upgrades_s:
+        return way
+    factor = sum(_expected(proof, sample)[1] for proof in proofs) / upgrades_s
+    return way.model_copy(update={"duration_s": round(way.duration_s * factor, 3)})
 
 
 def _names(revisions: tuple[str, ...]) -> str:

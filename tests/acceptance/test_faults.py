@@ -134,7 +134,7 @@ def test_rules_whose_folder_goes_away_during_the_migration_are_asked_all_the_sam
 class LateRefusalEngine(Engine):
     """Finds, when the migration is committed, that something it needs is not there any more."""
 
-    def verify(self, plan, backup, expected):
+    def verify(self, plan, backup, expected, unforeseen):
         raise ConfigurationError("The folder is gone.")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lockkeeper.approval_question import approval_markdown
+from lockkeeper.engine import Engine
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, execute, fetch_all
 from lockkeeper.reports import markdown_report
@@ -174,6 +177,63 @@ def test_production_is_held_against_what_the_rehearsal_led_to(rehearsed) -> None
     report = rehearsed.migrate()
     assert report.outcome is Outcome.RECOVERED
     assert "index public.surprise" in report.error
+    assert rehearsed.differences() == []
+    assert report.revisions[0].rehearsed_s is not None, "beside what happened, above all where it failed"
+    (downgraded,) = report.recovery
+    ways = {one.way: one for one in report.risk.ways_back}
+    assert ways["swap"].worked, "production's own database was not among those renamed: see differences()"
+    assert downgraded.predicted_s > ways["downgrade"].duration_s, "its proof comes on top"
+    (step,) = [one for one in report.steps if one.name == "rehearse"]
+    assert "Recovery rehearsed: downgrade " in step.detail
+
+
+def only_in_production(shop, statement: str) -> str:
+    name = shop.target.database
+    condition = f"op.get_bind().execute(sa.text('SELECT current_database()')).scalar() == '{name}'"
+    return f'{ADD_STATUS}\nif {condition}:\n    op.execute("{statement}")'
+
+
+def test_rows_that_a_revision_wrote_in_production_alone_end_in_the_state_before(rehearsed) -> None:
+    """No rule, no row count of a table that is emptied, no schema: only what was not foreseen tells it."""
+    damage = only_in_production(rehearsed, "UPDATE orders SET note = 'gone' WHERE id = 7")
+    rehearsed.add_revision("r1", damage, DROP_STATUS)
+    report = rehearsed.migrate()
+    assert report.outcome is Outcome.RECOVERED, report.error
+    told = "revision r1 wrote to public.orders in production (0 rows inserted, 1 updated, 0 deleted)"
+    assert told in report.error
+    assert rehearsed.differences() == []
+
+
+def test_where_an_application_has_written_too_unforeseen_rows_are_a_warning(rehearsed) -> None:
+    class WithAnApplication(Engine):
+        """An engine beside which somebody changes a row of the table, right before the migration."""
+
+        def migrate(self, plan, backup):
+            with connect(self.target.url, "application") as connection:
+                execute(connection, "UPDATE orders SET note = 'mine' WHERE id = 8")
+            return super().migrate(plan, backup)
+
+    damage = only_in_production(rehearsed, "UPDATE orders SET note = 'done' WHERE note = 'mine'")
+    rehearsed.add_revision("r1", damage, DROP_STATUS)
+    report = rehearsed.migrate(engine_type=WithAnApplication)
+    assert report.outcome is Outcome.SUCCEEDED, report.error
+    (told,) = [check.message for check in report.checks if check.name == "writes"]
+    assert told.endswith("others have written there since the backup")
+
+
+def test_where_a_later_revision_fails_the_earlier_ones_are_held_against_the_prediction(rehearsed) -> None:
+    name = rehearsed.target.database
+    only_there = f"op.get_bind().execute(sa.text('SELECT current_database()')).scalar() == '{name}'"
+    rehearsed.with_policies(max_block_ms=0)
+    rehearsed.add_revision("r1", ADD_STATUS, DROP_STATUS)
+    rehearsed.add_revision("r2", f"if {only_there}:\n    op.execute('SELECT 1/0')")
+    report = rehearsed.migrate()
+    assert report.outcome is Outcome.RECOVERED, report.error
+    (applied,) = report.revisions
+    assert (applied.revision, applied.rehearsed_s is None) == ("r1", False)
+    assert any("r1: ACCESS EXCLUSIVE on public.users" in warning for warning in report.warnings)
+    told = markdown_report(report)
+    assert re.search(r"`r2` \|  \| not applied \([\d.]+ s rehearsed\)", told), "of the one that failed, too"
     assert rehearsed.differences() == []
 
 

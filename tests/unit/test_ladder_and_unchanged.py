@@ -46,16 +46,33 @@ def test_under_the_policy_manual_nothing_replaces_the_database(moved, first, war
         (True, True, True, SLOWEST_DOWNGRADE, [WARM, REPLAY, DOWNGRADE, RESTORE]),
         (True, False, True, SLOW_DOWNGRADE, [DOWNGRADE, REPLAY, RESTORE]),
         (True, False, False, SLOWEST_DOWNGRADE, [DOWNGRADE, RESTORE]),
+        (True, True, True, {DOWNGRADE: 7.9, WARM: 3.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
         (True, True, True, {DOWNGRADE: 60.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
         (True, True, True, {WARM: 3.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
         (True, True, True, {RESTORE: 1.0, DOWNGRADE: 60.0}, [DOWNGRADE, WARM, REPLAY, RESTORE]),
         (False, True, True, {ROLLED_BACK: 60.0, WARM: 3.0}, [ROLLED_BACK, WARM, REPLAY, RESTORE]),
     ],
 )
-def test_a_downgrade_waits_for_what_is_known_to_be_faster_and_loses_nothing_either(
+def test_a_downgrade_waits_for_what_is_known_to_be_clearly_faster_and_loses_nothing_either(
     moved, warm, captured, estimates_s, expected
 ) -> None:
     assert climbed(LadderFacts(moved, "lossless", warm, captured, estimates_s=estimates_s)) == expected
+
+
+@pytest.mark.parametrize(
+    ("moved", "policy", "expected"),
+    [
+        (True, "lossless", [WARM, REPLAY, DOWNGRADE, RESTORE]),
+        (True, "accept-loss", [WARM, REPLAY, DOWNGRADE, RESTORE]),
+        (True, "manual", [DOWNGRADE]),
+        (False, "lossless", [ROLLED_BACK, WARM, REPLAY, RESTORE]),
+    ],
+)
+def test_a_downgrade_that_failed_in_the_rehearsal_comes_after_what_loses_nothing_either(
+    moved, policy, expected
+) -> None:
+    facts = LadderFacts(moved, policy, warm=True, captured=True, downgrade_failed=True)
+    assert climbed(facts) == expected
 
 
 @pytest.mark.parametrize("rung", [ROLLED_BACK, DOWNGRADE, WARM, REPLAY])

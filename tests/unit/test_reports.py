@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lockkeeper.measured import MonitorSummary
+from lockkeeper.measured import MonitorSummary, RevisionEstimate, Risk
 from lockkeeper.models import (
     Check,
     CheckState,
@@ -166,6 +166,9 @@ def test_revisions_that_did_not_run_are_told_as_such() -> None:
     assert "| `ccc3` | index it | not applied |" in markdown_report(report)
     running = run_report(outcome=None, revisions=())
     assert "| `ccc3` | index it | planned |" in markdown_report(running)
+    expected = (RevisionEstimate(revision="ccc3", duration_s=1.5),)
+    rehearsed = report.model_copy(update={"risk": Risk(budget_ms=500, blocking="writes", estimates=expected)})
+    assert "| `ccc3` | index it | not applied (1.50 s rehearsed) |" in markdown_report(rehearsed)
     assert headline(running) == "Migration of shop: still running"
 
 

@@ -21,6 +21,7 @@ from lockkeeper.measured import (
     Risk,
     RiskFinding,
     RowHold,
+    WayBack,
 )
 from lockkeeper.models import (
     Answered,
@@ -38,7 +39,7 @@ from lockkeeper.prefect_api import PrefectApi
 from lockkeeper.proving.linting import _statement
 from lockkeeper.reports import markdown_report
 from lockkeeper.risk import Linted, judge, needs_approval, over_budget, unmeasured
-from lockkeeper.risk_report import cost_rows, risk_lines, verdict_lines
+from lockkeeper.risk_report import cost_rows, failed_ways_back, risk_lines, verdict_lines
 from lockkeeper.storage import open_storage
 
 POLICIES = Policies(max_block_ms=500)
@@ -407,3 +408,35 @@ def test_without_an_address_the_command_says_what_to_set() -> None:
         PrefectApi.from_environment({})
     with pytest.raises(ConfigurationError, match="must be like"):
         PrefectApi("localhost:4200")
+
+
+WENT = WayBack(way="swap", worked=True, duration_s=0.04)
+FAILED = WayBack(way="downgrade", worked=False, why="column public.t.c is gone", blocked_by=("r1",))
+ELSEWHERE = WayBack(way="swap", worked=None, why="the copy is on another server")
+DECLARED = WayBack(way="downgrade", worked=None, why="r1 is irreversible", blocked_by=("r1",))
+
+
+@pytest.mark.parametrize(
+    ("ways", "counting"),
+    [
+        ((FAILED, WENT), []),
+        ((DECLARED, WENT), []),
+        ((DECLARED, ELSEWHERE), []),
+        ((FAILED, ELSEWHERE), [("no way back", "r1", "downgrade")]),
+    ],
+)
+def test_a_way_back_that_failed_counts_only_where_no_other_was_proven(ways, counting) -> None:
+    risk = judge([estimate()], POLICIES, CLEAN, ways)
+    assert [one.key for one in risk.counting] == counting
+
+
+def test_every_report_and_the_approver_are_told_how_the_ways_back_went() -> None:
+    risk = judge([estimate()], POLICIES, CLEAN, (FAILED, WENT))
+    report = RunReport(
+        run_id="1", operation="migrate", target="shop", database="shop", started_at=utc_now(), risk=risk
+    )
+    told = "The downgrade failed in the rehearsal and is no way back: column public.t.c is gone"
+    assert failed_ways_back(risk) == [told]
+    for text in (approval_markdown(report, 60.0), markdown_report(report)):
+        assert "Recovery rehearsed: swap 0.04 s." in text
+        assert told in text.replace("\\_", "_")
