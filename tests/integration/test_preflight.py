@@ -37,7 +37,7 @@ def owner(database: URL) -> Iterator[URL]:
 
 def checks_of(target: Target, name: str) -> list[tuple[CheckState, str]]:
     """Return state and message of the checks of that name."""
-    _, checks = run_preflight(target, "head", run_id="r1", lock_is_ours=False)
+    checks = run_preflight(target, "head", run_id="r1", lock_is_ours=False).checks
     assert ("connection", OK) in [(check.name, check.state) for check in checks], checks
     return [(check.state, check.message) for check in checks if check.name == name]
 
@@ -103,7 +103,7 @@ def test_the_documented_privileges_leave_nothing_to_complain_of(
     target = make_target(owner, policies={"capture": "off"})
     with contextlib.closing(application(database)) as other:
         other.cursor().execute("SELECT 1")
-        checks = run_preflight(target, "head", run_id="r1", lock_is_ours=False)[1]
+        checks = run_preflight(target, "head", run_id="r1", lock_is_ours=False).checks
     complaints = {check.name for check in checks if check.state is not OK}
     assert complaints == {"revision"}, checks  # it has no project
 
