@@ -18,6 +18,7 @@ from lockkeeper.local.prefect_server import EmbeddedPrefect
 from tests.acceptance.aftermath import assert_as_before, changed_tables
 
 ROOT = Path(__file__).parents[2]
+DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/prod-migration.yml").read_text(encoding="utf-8"))
 PATIENCE_S = 240
 pytestmark = pytest.mark.timeout(900)  # a server, a worker and four processes that import Prefect
@@ -26,17 +27,17 @@ PROGRAMS = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPrefect]:
-    """A server with the deployments that these tests need, as prefect.yaml makes them, and a worker."""
+    """A server with all deployments as prefect.yaml makes them, none due by itself, and a worker."""
     server = EmbeddedPrefect(tmp_path_factory.mktemp("deployments") / "home")
     server.start_server()
     try:
         server.wait_until_ready()
         server.create_pool()
-        argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
-        for name in ("production-migration", "approval-expiry", "migration-test", "restore"):
-            argv += ["--name", name]
-        deployed = run(server, argv, ROOT)
+        deployed = run(server, [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"], ROOT)
         assert deployed.returncode == 0, deployed.stdout
+        for one in deployments(server):
+            if one["schedules"]:  # the worker has other things to do than to look at a shop that is not there
+                server.request("POST", f"/deployments/{one['id']}/pause_deployment", {})
         server.start_worker(ROOT)
         yield server
     finally:
@@ -92,6 +93,10 @@ def migrate(prefect: EmbeddedPrefect, folder: Path, **inputs: str) -> subprocess
     return run(prefect, argv, folder, ACTOR="ada", **inputs, **empty)
 
 
+def deployments(prefect: EmbeddedPrefect) -> list[dict[str, Any]]:
+    return prefect.request("POST", "/deployments/filter", {})
+
+
 def runs(prefect: EmbeddedPrefect, flow: str) -> list[dict[str, Any]]:
     wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC"}
     return prefect.request("POST", "/flow_runs/filter", wanted)
@@ -117,13 +122,30 @@ def wait_for(prefect: EmbeddedPrefect, look: Callable[[], Any]) -> Any:
     return found
 
 
+def test_one_command_deploys_everything_that_the_file_names(prefect) -> None:
+    made = {one["name"]: one for one in deployments(prefect)}
+    assert sorted(made) == sorted(one["name"] for one in DECLARED)
+    assert {"production-migration", "backup", "restore", "backup-drill", "monitor-database"} <= set(made)
+    for one in DECLARED:
+        deployment = made[one["name"]]
+        assert deployment["entrypoint"] == one["entrypoint"]
+        assert deployment["work_pool_name"] == prefect.pool
+        assert [plan["schedule"]["cron"] for plan in deployment["schedules"]] == [
+            plan["cron"] for plan in one.get("schedules", [])
+        ]
+        assert deployment["parameter_openapi_schema"]["properties"], "its form knows what can be filled in"
+        assert set(one.get("parameters", {})) <= set(deployment["parameter_openapi_schema"]["properties"])
+
+
 def test_the_workflow_triggers_the_deployment_waits_for_it_and_fails_with_it(
     shop, prefect, save, tmp_path: Path
 ) -> None:
     shop.add_revision("4711", 'op.execute("ALTER TABLE users ADD COLUMN status text")')
+    shop.add_revision("4712", 'raise RuntimeError("no luck with " + os.environ["DATABASE_URL"])')
     slack = save(shop, "workflow", "rehearsal=off")
-    failed = migrate(prefect, tmp_path, TARGET="workflow", REVISION="0815")
+    failed = migrate(prefect, tmp_path, TARGET="workflow", REVISION="4712")
     assert failed.returncode != 0, failed.stdout
+    assert runs(prefect, "production-migration")[0]["state"]["name"] == "Recovered"
     assert shop.differences() == []
     done = migrate(prefect, tmp_path, TARGET="workflow", REVISION="4711")
     assert done.returncode == 0, done.stdout
@@ -132,6 +154,11 @@ def test_the_workflow_triggers_the_deployment_waits_for_it_and_fails_with_it(
     assert newest["parameters"]["revision"] == "4711", "a revision of digits only stays a text"
     assert "github:ada" in newest["tags"]
     assert len(slack.received) == 2
+    assert all("ada (GitHub Actions), deployment production-migration" in str(one) for one in slack.received)
+    said = failed.stdout + prefect.server_log.read_text() + prefect.worker_log.read_text()
+    assert "no luck with" in said
+    assert str(shop.url.password) not in said
+    assert "canary-webhook" not in said
 
 
 def test_the_line_that_a_failed_deployment_leaves_restores_the_database(shop, prefect, save) -> None:
