@@ -185,8 +185,8 @@ def test_a_worker_tests_a_project_on_a_scratch_server_of_its_own(shop, prefect) 
     assert "0 findings" in state["message"]
 
 
-def test_an_approval_that_expires_triggers_the_message_to_the_team_and_changes_nothing(
-    shop, prefect, save
+def test_an_approval_that_expires_fails_the_workflow_tells_the_team_and_changes_nothing(
+    shop, prefect, save, tmp_path: Path
 ) -> None:
     shop.add_revision(
         "r1",
@@ -194,14 +194,12 @@ def test_an_approval_that_expires_triggers_the_message_to_the_team_and_changes_n
         'op.execute("ALTER TABLE users DROP COLUMN status")',
     )
     slack = save(shop, "unanswered", "approval=always", "approval_timeout_s=2")
-    asked = start(prefect, "production-migration", target="unanswered", revision="head")
-
-    def expired() -> Any:
-        state = prefect.request("GET", f"/flow_runs/{asked}")["state"]
-        assert state["type"] in {"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "FAILED"}, state
-        return state if state["type"] == "FAILED" else None
-
-    state = wait_for(prefect, expired)
+    watched = migrate(prefect, tmp_path, TARGET="unanswered", REVISION="head")
+    newest = runs(prefect, "production-migration")[0]
+    asked, state = newest["id"], newest["state"]
+    assert state["type"] == "FAILED", "the workflow has waited while the run was suspended"
+    assert watched.returncode != 0, watched.stdout
+    assert "Suspended" in watched.stdout
     assert "never resumed" in state["message"], "the server itself has ended it"
 
     def told() -> Any:
