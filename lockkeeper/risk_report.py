@@ -126,7 +126,8 @@ def estimate_lines(estimate: RevisionEstimate, report: RunReport) -> list[str]:
     lines += [f"changes data: {text}" for text in estimate.data_changes]
     lines += [f"its downgrade is not exact: {one}" for one in estimate.leaves]
     version_table = report.plan.version_table if report.plan else None
-    sample = report.risk is not None and report.risk.rehearsal == "sampled"
+    risk = report.risk
+    sample = risk is not None and risk.rehearsal == "sampled" and not risk.sample_is_whole
     lines += effect_lines(estimate.changes, estimate.own_writes, version_table, sample=sample)
     if estimate.own_writes is None:
         lines.append("which rows it writes could not be counted.")
@@ -154,8 +155,9 @@ def effect_lines(
         shown = [*changes[:CHANGES_SHOWN], *([f"and {more} more"] if more > 0 else [])]
         lines.append(f"changes: {'; '.join(shown)}.")
     where = " (in the sample)" if sample else ""
+    own = f".{version_table or 'alembic_version'}".replace('"', "")  # quoted where it need not be
     for table, counts in sorted((own_writes or {}).items()):
-        if not f".{table}".endswith(f".{version_table or 'alembic_version'}"):
+        if not f".{table}".replace('"', "").endswith(own):
             written = zip(counts, ("inserted", "updated", "deleted"), strict=True)
             told = ", ".join(f"{rows:,} {verb}" for rows, verb in written if rows)
             lines.append(f"writes rows of {table}: {told}{where}.")

@@ -36,7 +36,7 @@ def test_a_migration_is_rejected_and_approved_in_the_browser_by_who_reads_what_w
         database_url=shop.target.database_url.get_secret_value(),
         alembic={"config_file": str(shop.folder / "alembic.ini")},
         storage_folder=str(shop.folder / "storage"),
-        policies={"rehearsal": "sampled", "approval": "always", "capture": "off"},
+        policies={"rehearsal": "sampled", "sample_rows": 50, "approval": "always", "capture": "off"},
     )
     assert saved.returncode == 0, saved.stderr
     title = "Apply 1 revision to asked?"

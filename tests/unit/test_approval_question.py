@@ -129,4 +129,5 @@ def test_what_could_not_be_counted_is_said_and_what_a_revision_writes_is_in_the_
 def test_a_version_table_of_another_name_is_left_out_and_a_table_that_only_ends_like_it_is_not() -> None:
     writes = {"meta.versions": (0, 1, 0), "public.my_versions": (1, 0, 0)}
     assert effect_lines((), writes, "meta.versions") == ["writes rows of public.my_versions: 1 inserted."]
+    assert effect_lines((), writes, '"meta"."versions"') == ["writes rows of public.my_versions: 1 inserted."]
     assert effect_lines((), writes, "versions") == ["writes rows of public.my_versions: 1 inserted."]
