@@ -37,7 +37,7 @@ from lockkeeper.postgres.fingerprint.session import pinned_settings
 MAX_BYTES = 64 << 20
 BUCKETS = 1 << 14
 SHOWN_CHARACTERS = 60
-_ROW_BYTES = 250  # what Python needs for a row, beside its hashes
+_ROW_BYTES = 750  # what a row takes, beside its hashes, while it is fetched; afterwards a third of that
 _TABLES_AT_ONCE = 40
 _MAY_READ_LARGE_OBJECTS = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')"
 
