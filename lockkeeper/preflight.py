@@ -1,7 +1,8 @@
 """Everything that can be known before anything is touched.
 
-All checks run, all results are shown, then it is decided. Reads only: no lock beyond ACCESS SHARE on
-catalogues, no object made but one probe in the storage, which is removed.
+All checks run, all results are shown, then it is decided. Reads only: no lock beyond ACCESS SHARE, on
+catalogues and for a moment on each table whose size is read; no object made but one probe in the storage,
+which is removed. The revisions' Python runs in Alembic's offline mode, for the lint; nothing that they send does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
--- What the lint wants to know of the database, as one JSON document. Takes ACCESS SHARE on catalogues only.
+-- What the lint wants to know of the database, as one JSON document. Takes ACCESS SHARE only: on
+-- catalogues, and on each table while the size of its file is read, which waits behind ACCESS EXCLUSIVE.
 -- Row numbers are never too small by much: statistics may be old or missing, the size of the file is not.
 -- A partitioned table has the rows of its partitions; none are told where one of them is a foreign table.
 WITH RECURSIVE relations AS (
