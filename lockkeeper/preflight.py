@@ -2,7 +2,8 @@
 
 All checks run, all results are shown, then it is decided. Reads only: no lock beyond ACCESS SHARE, on
 catalogues and for a moment on each table whose size is read; no object made but one probe in the storage,
-which is removed. The revisions' Python runs in Alembic's offline mode, for the lint; nothing that they send does.
+which is removed. The revisions' Python runs in Alembic's offline mode, for the lint: nothing that they send
+is executed, and what they connect to by themselves they only read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Answers the parent's requests, one after the other, each by running the project's env.py."""
 
+import contextlib
 import io
+import os
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
@@ -15,6 +17,20 @@ from .measuring import Cost
 from .project import Project
 
 Reply = Dict[str, Any]
+
+
+@contextlib.contextmanager
+def _libpq_only_reads() -> Iterator[None]:
+    """Open libpq's sessions (psycopg2, psycopg) read-only by default, for the length of the block."""
+    before = os.environ.get("PGOPTIONS")
+    os.environ["PGOPTIONS"] = f"{before or ''} -c default_transaction_read_only=on".lstrip()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PGOPTIONS"]
+        else:
+            os.environ["PGOPTIONS"] = before
 
 
 class Service:
@@ -155,17 +171,21 @@ class Service:
         return {"differences": [sentence for each in known for sentence in each] if known else None}
 
     def do_offline_sql(self, revision: str, heads: List[str]) -> Reply:
-        """Return the SQL that Alembic's offline mode writes for one revision."""
+        """Return the SQL that Alembic's offline mode writes for one revision.
+
+        The revision's Python runs for that. What it connects to by itself, past SQLAlchemy, it only reads.
+        """
         self._connections.read_only = True
         output = io.StringIO()
-        self._project.run_env(
-            ["upgrade", revision, "--sql"],
-            lambda rev, context: [self._step(revision, downgrade=False)],
-            output=output,
-            as_sql=True,
-            starting_rev=heads or None,
-            destination_rev=revision,
-        )
+        with _libpq_only_reads():
+            self._project.run_env(
+                ["upgrade", revision, "--sql"],
+                lambda rev, context: [self._step(revision, downgrade=False)],
+                output=output,
+                as_sql=True,
+                starting_rev=heads or None,
+                destination_rev=revision,
+            )
         return {"sql": output.getvalue()}
 
     # -- writing ----------------------------------------------------------------------------------------
