@@ -23,6 +23,8 @@ from lockkeeper.verification import passed, warned
 
 LINT = "lint"
 """What its checks are called."""
+OFFLINE_TIMEOUT_S = 30.0
+"""For all revisions together: the Python of one may compute for hours, or wait for another service."""
 CONTEXT_TIMEOUT_MS = 10_000
 """The sizes of tables are asked for, which waits for whoever holds ACCESS EXCLUSIVE on one of them."""
 
@@ -52,7 +54,7 @@ def read_project(
     with AlembicSession(settings, url, run_id=run_id) as session:
         plan = session.plan(destination)
         try:
-            return plan, Script(session.offline_sql(plan) if plan.steps else {})
+            return plan, Script(session.offline_sql(plan, timeout_s=OFFLINE_TIMEOUT_S) if plan.steps else {})
         except LockkeeperError as error:
             return plan, Script(failure=str(error))
 

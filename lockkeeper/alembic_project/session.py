@@ -61,13 +61,18 @@ class AlembicSession(ProjectProcess):
             version_table_exists=value.get("version_table_exists", True),
         )
 
-    def offline_sql(self, plan: MigrationPlan) -> dict[str, str]:
-        """Return revision -> its SQL in Alembic's offline mode; those that need a database are left out."""
+    def offline_sql(self, plan: MigrationPlan, *, timeout_s: float | None = None) -> dict[str, str]:
+        """Return revision -> its SQL in Alembic's offline mode; those that need a database are left out.
+
+        Raises:
+            AlembicProjectError: the process has died, or was ended after ``timeout_s`` for all of them.
+        """
         found = {}
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         before = [list(plan.before), *self._contents(plan)]
         for step, heads in zip(plan.steps, before, strict=False):
             try:
-                value = self.request("offline_sql", revision=step.id, heads=heads).value
+                value = self.request("offline_sql", deadline=deadline, revision=step.id, heads=heads).value
             except ChildFailure as failure:
                 if failure.kind in ("died", "timeout"):
                     raise AlembicProjectError(f"Alembic's offline mode: {failure}") from failure

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
+from lockkeeper import offline_lint
 from lockkeeper.cli.main import run
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Target
 from lockkeeper.lint import LintReport, Severity, SqlStatement, lint_project
@@ -218,3 +219,16 @@ def test_preflight_shows_what_the_lint_finds_before_anything_runs_and_refuses_fo
     assert lint.report is not None
     with connect(database, "tests") as connection:
         assert fetch_all(connection, "SELECT 1 FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+def test_a_revision_whose_python_does_not_end_costs_the_preflight_a_warning_and_bounded_time(
+    project: Callable[..., AlembicSettings], database: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_lint, "OFFLINE_TIMEOUT_S", 0.5)
+    settings = project(CREATE, "import time; time.sleep(600)")
+    plan, script = offline_lint.read_project(settings, database, "head", "tests")
+    assert [step.id for step in plan.steps] == ["r1", "r2"]
+    lint = offline_lint.lint_offline(database, plan, script, "tests")
+    (check,) = offline_lint.lint_checks(lint, "full")
+    assert check.state is CheckState.WARNING
+    assert check.message.startswith("not linted before the rehearsal: Alembic's offline mode: ")
