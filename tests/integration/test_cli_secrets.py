@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.postgres.connection import scratch_name
-from tests.integration.test_cli_runs import Shop, drop_all_of
+from tests.integration.registered_shop import Shop, drop_all_of
 
 TOKEN = "canary token/1"
 LEAK = (

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fingerprint_cases import DATA_CORRUPTIONS, HARMLESS, SCHEMA_CORRUPTIONS
+from fingerprint_cases import DATA_CORRUPTIONS, HARMLESS
 from psycopg2 import sql
+from schema_corruptions import SCHEMA_CORRUPTIONS
 from sqlalchemy.engine import URL
 
 from lockkeeper.models import DataFingerprint, SchemaFingerprint

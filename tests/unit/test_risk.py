@@ -1,67 +1,36 @@
-"""What counts against a migration, what refutes a danger, and how far an approval reaches."""
+"""What counts against a migration, and what refutes a danger."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from lockkeeper.approval import find_answered, not_covered, revisions_digest
-from lockkeeper.approval_question import approval_markdown
-from lockkeeper.config import LocalStorageSettings, Policies
-from lockkeeper.costs.texts import lock_by_text, name_parts
-from lockkeeper.errors import ConfigurationError, RefusedError
-from lockkeeper.journal import write_report
-from lockkeeper.lint import LintFinding, LintReport, Severity
+from lockkeeper.lint import Severity
 from lockkeeper.measured import (
     Danger,
-    LockHold,
     RevisionCost,
     RevisionEstimate,
-    Risk,
     RiskFinding,
     RowHold,
     WayBack,
 )
 from lockkeeper.models import (
-    Answered,
-    Approval,
-    Decision,
-    MigrationPlan,
-    Outcome,
-    Revision,
     RevisionTiming,
-    RunReport,
-    utc_now,
 )
-from lockkeeper.notices import slack_notice
-from lockkeeper.prefect_api import PrefectApi
-from lockkeeper.proving.linting import _statement
-from lockkeeper.reports import markdown_report
 from lockkeeper.risk import Linted, judge, needs_approval, over_budget, unmeasured
-from lockkeeper.risk_report import cost_rows, failed_ways_back, risk_lines, verdict_lines
-from lockkeeper.storage import open_storage
+from lockkeeper.risk_report import verdict_lines
+from tests.unit.risks import (
+    CLEAN,
+    FAILED,
+    POLICIES,
+    WENT,
+    estimate,
+    hold,
+    linted,
+    verdict,
+)
 
-POLICIES = Policies(max_block_ms=500)
-CLEAN = Linted(LintReport())
-
-
-def hold(mode: str = "ACCESS EXCLUSIVE", held_s: float = 4.2, **facts) -> LockHold:
-    return LockHold(table="public.users", mode=mode, held_s=held_s, rows=1_200_000, **facts)
-
-
-def estimate(*locks: LockHold, duration_s: float = 5.0) -> RevisionEstimate:
-    return RevisionEstimate(revision="r1", duration_s=duration_s, cost=RevisionCost(locks=locks))
-
-
-def linted(rule: str, severity: Severity = Severity.ERROR) -> Linted:
-    finding = LintFinding(rule=rule, severity=severity, revision="r1", message="a danger", advice="do it so")
-    return Linted(LintReport(findings=(finding,)))
-
-
-def verdict(*locks: LockHold, lint: Linted | None = None, duration_s: float = 5.0, **policies) -> Risk:
-    changed = POLICIES.model_copy(update=policies)
-    return judge([estimate(*locks, duration_s=duration_s)], changed, lint or CLEAN)
+ELSEWHERE = WayBack(way="swap", worked=None, why="the copy is on another server")
+DECLARED = WayBack(way="downgrade", worked=None, why="r1 is irreversible", blocked_by=("r1",))
 
 
 def test_a_lock_over_the_budget_is_told_with_table_mode_time_and_rows() -> None:
@@ -184,22 +153,6 @@ def test_a_measurement_refutes_dangers_of_time_and_no_others(rule, locks, durati
     assert finding.counts is not refuted
 
 
-def test_what_a_comment_allows_does_not_count_and_is_told_with_its_reason(plan) -> None:
-    finding = LintFinding(
-        rule="drop-column", severity=Severity.ERROR, revision="r1", message="a danger",
-        allowed_because="3.1 was the last to read it",
-    )  # fmt: skip
-    risk = verdict(lint=Linted(LintReport(findings=(finding,))))
-    assert risk.counting == ()
-    assert [one.allowed_because for one in risk.findings] == ["3.1 was the last to read it"]
-    told = "r1: allowed by its own comment, 3.1 was the last to read it: drop-column: a danger"
-    report = asked(plan, risk)
-    assert told in risk_lines(report)
-    assert "Nothing is held against writers for longer than the budget of 500 ms." in risk_lines(report)
-    for text in (markdown_report(report), approval_markdown(report, 60), str(slack_notice(report).blocks)):
-        assert told in text
-
-
 def refutation(scanned: dict[str, int], duration_s: float) -> str:
     cost = RevisionCost(locks=(hold(held_s=0.1),), scanned=scanned)
     one = RevisionEstimate(revision="r1", duration_s=duration_s, cost=cost)
@@ -251,169 +204,9 @@ def test_production_is_told_where_it_was_over_the_budget() -> None:
     ]
 
 
-# -- how far an approval reaches -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> MigrationPlan:
-    path = tmp_path / "r1.py"
-    path.write_text("revision = 'r1'")
-    step = Revision(id="r1", path=str(path))
-    return MigrationPlan(before=("r0",), after=("r1",), steps=(step,), destination="head", reaches_head=True)
-
-
-def asked(plan: MigrationPlan, risk: Risk, outcome: Outcome | None = Outcome.NEEDS_APPROVAL) -> RunReport:
-    return RunReport(
-        run_id="20261126T120000Z-1a2b3c",
-        operation="migrate",
-        target="shop",
-        database="shop",
-        started_at=utc_now(),
-        outcome=outcome,
-        plan=plan,
-        risk=risk,
-        revisions_sha256=revisions_digest(plan),
-    )
-
-
-APPROVAL = Approval(
-    key="k", decision=Decision.APPROVE, reason="quiet hour", approver="ada", decided_at=utc_now()
-)
-
-
-def changes(plan: MigrationPlan, now: MigrationPlan, approved: Risk, risk: Risk) -> list[str]:
-    answered = Answered(approval=APPROVAL, asked=asked(plan, approved))
-    return not_covered(answered, now, revisions_digest(now), risk)
-
-
-def test_an_approval_covers_the_same_plan_with_about_the_same_risk(plan) -> None:
-    assert changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=5.9))) == []
-    assert changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=0.1))) == []
-    assert changes(plan, plan, verdict(hold(held_s=0.02)), verdict(hold(held_s=0.2))) == []
-
-
-def test_an_approval_does_not_cover_what_became_worse(plan) -> None:
-    longer = changes(plan, plan, verdict(hold(held_s=4)), verdict(hold(held_s=6.3)))
-    assert longer == [
-        "worse than what was approved: ACCESS EXCLUSIVE on public.users for 6.3 s (1,200,000 rows): "
-        "reads and writes wait, over the budget of 500 ms"
-    ]
-    assert changes(plan, plan, verdict(hold()), verdict(hold(), lint=linted("drop-column")))
-
-
-def test_an_approval_covers_neither_another_place_nor_other_revisions_nor_other_files(plan) -> None:
-    risk = verdict(hold())
-    moved = plan.model_copy(update={"before": ("other",)})
-    assert changes(plan, moved, risk, risk) == ["the database is at other now"]
-    more = plan.model_copy(update={"steps": (*plan.steps, *plan.steps)})
-    assert changes(plan, more, risk, risk) == ["other revisions would be applied now"]
-    answered = Answered(approval=APPROVAL, asked=asked(plan, risk))
-    Path(plan.steps[0].path).write_text("revision = 'r1'  # changed")
-    now = not_covered(answered, plan, revisions_digest(plan), risk)
-    assert now == ["the revisions' files were changed"]
-
-
-def test_only_a_run_that_asked_can_be_answered(plan, tmp_path) -> None:
-    storage = open_storage(LocalStorageSettings(path=tmp_path / "storage"))
-    report = asked(plan, verdict(hold()))
-    write_report(storage, report)
-    assert find_answered(storage, "shop", report.run_id, APPROVAL).asked == report
-    with pytest.raises(RefusedError, match="is not known"):
-        find_answered(storage, "shop", "another", APPROVAL)
-    write_report(storage, asked(plan, verdict(), Outcome.SUCCEEDED))
-    with pytest.raises(RefusedError, match="did not ask for an approval: it is succeeded"):
-        find_answered(storage, "shop", report.run_id, APPROVAL)
-
-
-# -- what people see -----------------------------------------------------------------------------------
-
-
-def test_prediction_and_production_stand_side_by_side(plan) -> None:
-    timing = RevisionTiming(revision="r1", duration_s=5, cost=RevisionCost(locks=(hold(held_s=6),)))
-    report = asked(plan, verdict(hold()), Outcome.SUCCEEDED).model_copy(
-        update={"revisions": (timing,), "approval": APPROVAL}
-    )
-    assert cost_rows(report) == [
-        ("r1", "public.users", "ACCESS EXCLUSIVE", "4.20 s", "6.00 s", "reads and writes")
-    ]
-    shown = markdown_report(report)
-    assert "| r1 | public.users | ACCESS EXCLUSIVE | 4.20 s | 6.00 s | reads and writes |" in shown
-    assert "over the budget of 500 ms" in shown
-    assert "Approved by ada: quiet hour" in shown
-
-
-def test_who_must_decide_sees_the_facts_and_the_command(plan) -> None:
-    report = asked(plan, verdict(hold())).model_copy(update={"next_command": "lockkeeper approve X"})
-    blocks = str(slack_notice(report).blocks)
-    assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in blocks
-    assert "lockkeeper approve X" in blocks
-    assert "ACCESS EXCLUSIVE on public.users for 4.2 s" in approval_markdown(report, 60)
-
-
-def test_a_sample_that_holds_every_row_is_not_told_as_one_that_leaves_some_out(plan) -> None:
-    sampled = verdict(hold(), rehearsal="sampled")
-    told = "\n".join(risk_lines(asked(plan, sampled)))
-    assert "what only other rows would show was not seen" in told
-    told = "\n".join(risk_lines(asked(plan, sampled.model_copy(update={"sample_is_whole": True}))))
-    assert "not seen" not in told
-    assert "scaled" not in told
-    assert "it holds all of them (rehearsal=sampled)" in told
-
-
 def test_a_finding_is_about_one_thing() -> None:
     one = RiskFinding(kind=Danger.LINT, revision="r1", subject="drop-column", message="x")
     assert one.key == ("lint", "r1", "drop-column")
-
-
-# -- locks by text -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("statement", "lock"),
-    [
-        ("ALTER TABLE users ADD c int", ("users", "AccessExclusiveLock")),
-        ("alter table if exists only public.users add c int", ("public.users", "AccessExclusiveLock")),
-        ('/* x */ ALTER TABLE "My ""S"."T" ADD c int', ('"My ""S"."T"', "AccessExclusiveLock")),
-        ("ALTER TABLE users VALIDATE CONSTRAINT c", ("users", "ShareUpdateExclusiveLock")),
-        ("CREATE UNIQUE INDEX IF NOT EXISTS i ON ONLY users (a)", ("users", "ShareLock")),
-        ("CREATE INDEX CONCURRENTLY i ON users (a)", None),
-        ("DROP INDEX IF EXISTS i", ("i", "AccessExclusiveLock")),
-        ("TRUNCATE users", ("users", "AccessExclusiveLock")),
-        ("VACUUM FULL users", ("users", "AccessExclusiveLock")),
-        ("VACUUM (FULL) users", ("users", "AccessExclusiveLock")),
-        ("VACUUM users", None),
-        ("CREATE TRIGGER t BEFORE UPDATE ON users EXECUTE FUNCTION f()", ("users", "ShareRowExclusiveLock")),
-        ("ALTER TYPE mood ADD VALUE 'new'", None),
-        ("SELECT 1", None),
-    ],
-)
-def test_the_lock_of_a_statement_is_known_by_its_text(statement, lock) -> None:
-    assert lock_by_text(statement) == lock
-
-
-def test_a_name_as_written_is_the_catalogues() -> None:
-    assert name_parts('Public."T ""x"" y"') == ("public", 'T "x" y')
-
-
-def test_what_was_sent_is_read_as_sql() -> None:
-    sent = {"text": "UPDATE t SET a = %(a)s WHERE b LIKE '50%%'", "in_transaction": True}
-    assert _statement(sent).text == "UPDATE t SET a = $1 WHERE b LIKE '50%'"
-
-
-# -- Prefect's API -------------------------------------------------------------------------------------
-
-
-def test_without_an_address_the_command_says_what_to_set() -> None:
-    with pytest.raises(ConfigurationError, match="PREFECT_API_URL"):
-        PrefectApi.from_environment({})
-    with pytest.raises(ConfigurationError, match="must be like"):
-        PrefectApi("localhost:4200")
-
-
-WENT = WayBack(way="swap", worked=True, duration_s=0.04)
-FAILED = WayBack(way="downgrade", worked=False, why="column public.t.c is gone", blocked_by=("r1",))
-ELSEWHERE = WayBack(way="swap", worked=None, why="the copy is on another server")
-DECLARED = WayBack(way="downgrade", worked=None, why="r1 is irreversible", blocked_by=("r1",))
 
 
 @pytest.mark.parametrize(
@@ -428,15 +221,3 @@ DECLARED = WayBack(way="downgrade", worked=None, why="r1 is irreversible", block
 def test_a_way_back_that_failed_counts_only_where_no_other_was_proven(ways, counting) -> None:
     risk = judge([estimate()], POLICIES, CLEAN, ways)
     assert [one.key for one in risk.counting] == counting
-
-
-def test_every_report_and_the_approver_are_told_how_the_ways_back_went() -> None:
-    risk = judge([estimate()], POLICIES, CLEAN, (FAILED, WENT))
-    report = RunReport(
-        run_id="1", operation="migrate", target="shop", database="shop", started_at=utc_now(), risk=risk
-    )
-    told = "The downgrade failed in the rehearsal and is no way back: column public.t.c is gone"
-    assert failed_ways_back(risk) == [told]
-    for text in (approval_markdown(report, 60.0), markdown_report(report)):
-        assert "Recovery rehearsed: swap 0.04 s." in text
-        assert told in text.replace("\\_", "_")
