@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,7 +154,11 @@ def test_down_without_a_stack_says_how_to_start_one(server_folder: Path) -> None
 
 
 def test_a_pid_alone_is_not_an_identity() -> None:
-    me = daemons.identify(1) or pytest.skip("no process 1 to look at")
-    assert daemons.is_running(me)
-    assert not daemons.is_running(me.model_copy(update={"started": "another moment"}))
-    assert not daemons.end_process(me.model_copy(update={"started": "another moment"}))
+    with subprocess.Popen(["sleep", "60"]) as other:
+        identity = daemons.identify(other.pid)
+        assert daemons.is_running(identity)
+        earlier = identity.model_copy(update={"started": "another moment"})
+        assert not daemons.is_running(earlier)
+        assert not daemons.end_process(earlier)
+        assert other.poll() is None
+        other.kill()
