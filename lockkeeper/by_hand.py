@@ -2,7 +2,8 @@
 
 Who plays a run knows how its target is named to a command, and gives its engine the fitting lines: a command
 of this program, or (``tasks.by_hand``) the run of a deployment. What a shell would take apart is quoted; no
-line holds a secret, so the variables that hold them must be set in that shell, too.
+line holds a secret, so the variables that hold them must be set in that shell, too, and where ``...`` stands
+something is to be put: as it stands such a line is refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from typing import Protocol
+
+LEFT_OUT = "..."
+"""Stands for what only a human knows, or what may be a secret; whatever reads it refuses it."""
 
 
 class ByHand(Protocol):
@@ -64,7 +68,7 @@ class CommandLine:
         Beside options a name alone might be taken for a revision.
         """
         destination = [] if revision == "head" and not self.options else [revision]
-        return self.line("migrate", *destination, "--approve", approving) + ' --reason "..."'
+        return self.line("migrate", *destination, "--approve", approving) + f' --reason "{LEFT_OUT}"'
 
     def recover(self) -> str:
         """See ``ByHand``."""

@@ -12,7 +12,8 @@ from urllib.parse import quote, quote_plus
 MASK = "********"
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)(?P<password>[^\s/]+)(?=@)")
 _DSN_PASSWORD = re.compile(
-    r"(?P<head>\bpassword\s*=\s*)(?P<password>'(?:[^'\\]|\\.)*'|[^\s'&]+)", re.IGNORECASE
+    r"(?P<head>\b(?:(?:ssl)?password|oauth_client_secret)\s*=\s*)(?P<password>'(?:[^'\\]|\\.)*'|[^\s'&]+)",
+    re.IGNORECASE,
 )
 _MINIMUM_LENGTH = 4  # a shorter secret would mask ordinary words all over the text
 

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -44,13 +45,13 @@ else:
 FILE_NAME = "targets.toml"
 _HEADER = "# Written by `lockkeeper target`. Names of environment variables stand here, never secrets.\n\n"
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DSN_PASSWORD = re.compile(r"\bpassword\s*=\s*\S", re.IGNORECASE)
+_DSN_PASSWORD = re.compile(r"\b((ssl)?password|oauth_client_secret)\s*=\s*\S", re.IGNORECASE)
 _AMBIENT_SECRETS = ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def carries_password(text: str) -> bool:
-    """Say whether ``text`` is or contains a URL or DSN with a password in it."""
-    if _DSN_PASSWORD.search(text):
+    """Say whether ``text`` is or contains a URL or DSN with a password in it, percent-encoded or not."""
+    if _DSN_PASSWORD.search(unquote(text)):
         return True
     try:
         return make_url(text).password is not None

@@ -6,8 +6,12 @@ The command line knows no blocks; and what a run has left behind lies on the wor
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*")
+_JSON_NAMES = ("null", "true", "false", "NaN", "Infinity")
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,6 @@ class Deployments:
 
 
 def _as_json(value: object) -> str:
-    """Return a parameter's value: a text as it is, unless Prefect would take it for a number, say."""
-    if isinstance(value, str):
-        try:
-            json.loads(value)
-        except ValueError:
-            return value
-    return json.dumps(value)
+    """Return a parameter's value: a plain name, which Prefect reads as text, as it is, and the rest as JSON."""
+    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and value not in _JSON_NAMES
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)

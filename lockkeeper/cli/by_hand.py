@@ -1,4 +1,8 @@
-"""How a command's target is named to further commands: lines that work in another shell and folder."""
+"""How a command's target is named to further commands: lines that work in another shell and folder.
+
+Reports, the journal in the storage and the team's channel repeat these lines. So of what ``-x`` hands to the
+project, which may be a secret, only ``{url}`` is in them; a password in a URL is refused before.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any, get_type_hints
 
 from typer.models import OptionInfo
 
-from lockkeeper.by_hand import CommandLine
+from lockkeeper.by_hand import LEFT_OUT, CommandLine
 from lockkeeper.cli.options import TargetOptions
 
 PROGRAM = "lockkeeper"
@@ -33,7 +37,7 @@ def _words(options: TargetOptions) -> Iterator[str]:
         option = _long_name(hints[one.name].__metadata__[0])
         for value in given if isinstance(given, list) else [given]:
             if value is not None:
-                yield from (option, _from_anywhere(one.name, value))
+                yield from (option, _shown(one.name, value))
 
 
 def _long_name(option: OptionInfo) -> str:
@@ -42,8 +46,11 @@ def _long_name(option: OptionInfo) -> str:
     return next(name for name in names if isinstance(name, str) and name.startswith("--"))
 
 
-def _from_anywhere(name: str, value: Any) -> str:
-    """Return an option's value as it is seen from any folder; links stay links."""
+def _shown(name: str, value: Any) -> str:
+    """Return an option's value as it is seen from any folder and may be seen by anybody; links stay links."""
+    if name == "x":
+        key, _, handed = value.partition("=")
+        return value if handed.strip() == "{url}" else f"{key}={LEFT_OUT}"
     if isinstance(value, Path):
         return str(value.expanduser().absolute())
     if name == "storage" and "://" not in value:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from lockkeeper.by_hand import LEFT_OUT
 from lockkeeper.cli.options import TargetOptions
 from lockkeeper.errors import ConfigurationError
 
@@ -97,7 +98,7 @@ def _alembic_values(options: TargetOptions) -> dict[str, Any] | None:
         "ini_section": options.ini_section,
         "url_env": options.url_env,
         "driver": options.driver,
-        "x_arguments": key_values("--x", options.x) or None,
+        "x_arguments": _x_arguments(options.x) or None,
         "environment_from": tuple(options.env_from) if options.env_from else None,
         "rules_dir": absolute(options.rules),
     })  # fmt: skip
@@ -111,6 +112,17 @@ def _alembic_values(options: TargetOptions) -> dict[str, Any] | None:
     if not config_file.is_file():
         raise ConfigurationError(f"There is no Alembic configuration {config_file} (--alembic).")
     return {"config_file": config_file, **values}
+
+
+def _x_arguments(pairs: Sequence[str] | None) -> dict[str, str]:
+    """Return what ``env.py`` gets by -x; raises ConfigurationError for a printed line without its values."""
+    values = key_values("--x", pairs)
+    if left_out := [key for key, value in values.items() if value == LEFT_OUT]:
+        raise ConfigurationError(
+            f"The value of --x {', '.join(left_out)} is not in the printed line, for it may be a secret: "
+            f"put it in the place of {LEFT_OUT}"
+        )
+    return values
 
 
 def _storage_values(options: TargetOptions, place: str) -> dict[str, Any]:

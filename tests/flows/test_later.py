@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import json
+import itertools
 import shlex
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
+from prefect.cli._utilities import load_json_key_values
 
 from flows.clean_target import clean_target
 from flows.recover_migration import recover_migration
@@ -49,12 +50,36 @@ def test_every_line_names_a_deployment_that_takes_its_parameters(line: str) -> N
     assert given["target"] == "shop"
 
 
-def test_a_text_that_prefect_would_take_for_a_number_stays_a_text() -> None:
-    words = shlex.split(LINES.migrate("0815", "r1") + " " + Deployments("4711").restore("1e5"))
-    given = [word.split("=", 1)[1] for word in words if "=" in word]
-    assert given == ["shop", "0815", '"4711"', '"1e5"']
-    with pytest.raises(ValueError, match="Extra data"):
-        json.loads(given[1])  # so Prefect takes it as a text, as it is
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "shop",
+            "4711",
+            "0815",
+            "1e5",
+            "null",
+            "true",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "+1",
+            "",
+            " ",
+            "a b",
+        ),
+        *('a"b', '"a', 'shop."Orders"', "{x", "[x", "a\\b", "ä", "a=b", "a@head", "line\nline", "'"),
+    ],
+)
+def test_prefect_reads_a_text_in_a_line_as_what_it_was(text: str) -> None:
+    words = shlex.split(Deployments(text).restore(text))
+    given = [value for option, value in itertools.pairwise(words) if option == "-p"]
+    assert load_json_key_values(given, "parameter") == {"target": text, "backup_id": text}
+
+
+def test_a_plain_name_stands_in_a_line_as_it_is() -> None:
+    line = Deployments("shop").migrate("ae1027a6acf", "r1")
+    assert "-p target=shop -p revision=ae1027a6acf" in line
 
 
 def test_a_captured_migration_left_to_a_human_is_taken_back_with_every_write_since(make_shop, api) -> None:
