@@ -53,6 +53,6 @@ class Deployments:
 
 
 def _as_json(value: object) -> str:
-    """Return a parameter's value: a plain name, which Prefect reads as text, as it is, and the rest as JSON."""
+    """Return a parameter's value: a plain name as it is, which Prefect reads as text; the rest as JSON."""
     plain = isinstance(value, str) and _PLAIN.fullmatch(value) and value not in _JSON_NAMES
     return str(value) if plain else json.dumps(value, ensure_ascii=False)

@@ -123,6 +123,13 @@ def test_passwords_are_recognised_in_urls_and_dsns(text: str, expected: bool) ->
     assert carries_password(text) is expected
 
 
+@pytest.mark.parametrize("name", ["password", "sslpassword", "oauth_client_secret"])
+def test_a_password_in_a_urls_parameters_is_masked(name: str) -> None:
+    assert redact(f"postgresql://h/d?{name}=canary&sslmode=require") == (
+        f"postgresql://h/d?{name}=********&sslmode=require"
+    )
+
+
 def test_an_unknown_target_names_the_known_ones(registry: Registry) -> None:
     registry.add("shop", make_entry("test", entry_values()))
     with pytest.raises(ConfigurationError, match=r"No target 'shp'.*known: shop"):
