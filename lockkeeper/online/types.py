@@ -15,6 +15,10 @@ _COERCIBLE = frozenset({
     ("citext", "text"), ("citext", "varchar"), ("int4", "oid"), ("bit", "varbit"),
 })  # fmt: skip
 _PRECISION = frozenset({"timestamp", "timestamptz", "time", "timetz"})
+_TOLD_BY_THE_SESSION = frozenset({
+    "date", "time", "timetz", "timestamp", "timestamptz", "interval", "money",
+})  # fmt: skip
+_WITH_TIME_ZONE = frozenset({"timetz", "timestamptz"})
 _LENGTH = frozenset({"varchar", "varbit"})
 _UNLIMITED_PRECISION = 6
 _AS_SQLALCHEMY_WRITES = re.compile(
@@ -47,6 +51,15 @@ def of_sqlalchemy(text: str) -> TypeFacts | None:
 def cuts_off(new: TypeFacts) -> bool:
     """Whether a cast to the type makes what is too long fit, without a word (SQL asks for that)."""
     return new.name in ("bit", "char") or (new.name in _LENGTH and bool(new.modifiers))
+
+
+def depends_on_session(old: TypeFacts | None, new: TypeFacts | None) -> bool:
+    """Whether a cast asks the session for its TimeZone, DateStyle or currency: each writer has its own."""
+    names = {each.name if each else "" for each in (old, new)}
+    if len(names) == 1:
+        return False
+    told = {name for name in names if name.partition(" ")[0] in _TOLD_BY_THE_SESSION}
+    return len(told) == 1 or bool(names & _WITH_TIME_ZONE)
 
 
 def keeps_rows(old: TypeFacts, new: TypeFacts) -> bool:

@@ -10,6 +10,7 @@ written, one after the other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -60,10 +61,25 @@ def _online_first(container: ops.OpContainer) -> list[MigrateOperation]:
     private = _made(container) | _dropped(container)
     back = isinstance(container, ops.DowngradeOps)
     operations = without_quarantine(list(_flat(container.ops)))
-    converted = [new for each in operations for new in _convert(each, private, back)]
+    several = _several_types(operations, back)
+    converted = [new for each in operations for new in _convert(each, private, several, back)]
     first: list[MigrateOperation] = [each for each in converted if isinstance(each, online.Online)]
     container.ops[:] = first + [each for each in converted if not isinstance(each, online.Online)]
     return first
+
+
+def _several_types(operations: Iterable[MigrateOperation], back: bool) -> set[_Table]:
+    """Return the tables of which more than one type would change: these changes stay Alembic's.
+
+    One index or key may be on two of the columns: then the second is refused until the first is over, with
+    the first committed.
+    """
+    tables = Counter(
+        (op.schema, op.table_name)
+        for op in operations
+        if isinstance(op, ops.AlterColumnOp) and _rewrites(op, back)
+    )
+    return {table for table, columns in tables.items() if columns > 1}
 
 
 def _flat(operations: Iterable[MigrateOperation]) -> Iterable[MigrateOperation]:
@@ -122,30 +138,40 @@ def _table_of(operation: MigrateOperation) -> _Table | None:
 # -- one operation ----------------------------------------------------------------------------------------
 
 
-def _convert(operation: MigrateOperation, private: set[_Table], back: bool) -> Sequence[MigrateOperation]:
+def _convert(
+    operation: MigrateOperation, private: set[_Table], several: set[_Table], back: bool
+) -> Sequence[MigrateOperation]:
     """Return what stands for the operation: online, unless its table is nobody's yet."""
-    converter = _CONVERTERS.get(type(operation))
-    if converter is None or _table_of(operation) in private:
+    converter, table = _CONVERTERS.get(type(operation)), _table_of(operation)
+    if converter is None or table in private:
         return [operation]
     converted = converter(operation)
-    if isinstance(operation, ops.AlterColumnOp) and _rewrites(operation, back):
-        return [*(each for each in converted if each is not operation), *_change_type(operation, back)]
-    return converted
+    if not isinstance(operation, ops.AlterColumnOp) or table in several or not _rewrites(operation, back):
+        return converted
+    others = [each for each in converted if each is not operation]
+    # The way back goes in the other order: with its old type the column has the NULLs of that moment.
+    changed = _change_type(operation, back)
+    return [*changed, *others] if back else [*others, *changed]
 
 
 def _rewrites(op: ops.AlterColumnOp, back: bool) -> bool:
     """Whether the change of type, on its way up, may rewrite the table, and a cast says all of it.
 
-    A value too long for the new type fails ALTER TYPE, where a cast would cut it off: that stays Alembic's.
+    A value too long for the new type fails ALTER TYPE, where a cast would cut it off: that stays Alembic's,
+    and so does what the writers' sessions would cast differently, and what the operations cannot name.
     """
     if op.modify_type is None or op.existing_type is None or "postgresql_using" in op.kw:
+        return False
+    if "." in op.table_name:
         return False
     try:
         texts = [ddl.type_sql(each) for each in (op.existing_type, op.modify_type)]
     except CompileError:  # of a type that only the project's own renderer can write
         return False
+    if any(" COLLATE " in text for text in texts):
+        return False
     old, new = (types.of_sqlalchemy(text) for text in (reversed(texts) if back else texts))
-    if new is not None and types.cuts_off(new):
+    if types.depends_on_session(old, new) or (new is not None and types.cuts_off(new)):
         return False
     return old is None or new is None or not types.keeps_rows(old, new)
 

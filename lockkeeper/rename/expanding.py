@@ -18,12 +18,13 @@ from lockkeeper.rename import carrying, ledger
 from lockkeeper.rename.carrying import Carried
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.dual_write import DualWrite
-from lockkeeper.rename.ledger import Claim, Entry
+from lockkeeper.rename.ledger import Claim, Entry, named_query
 from lockkeeper.rename.plan import RenamePlan, make_plan, tree
 from lockkeeper.rename.transitions import OVER, Stage
 
 _HIDDEN = frozenset({Stage.SCREAMING, Stage.CONTRACTED})
-_CUT_TO_LENGTH = frozenset({"character varying", "character", "bit", "bit varying"})
+_CUT_TO_LENGTH = {"character varying": "char", "character": "char", "bit": "bit", "bit varying": "bit"}
+"""Types a cast to which cuts off, and whose lengths count the same."""
 _COMPRESSION = {"p": "pglz", "l": "lz4"}
 _STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "x": "EXTENDED", "m": "MAIN"}
 
@@ -59,13 +60,16 @@ def begin(session: Session, change: ColumnChange, by: str) -> Entry:
     """Return the change's entry in the ledger, written down now if there is none that goes on.
 
     Raises:
-        PlanRefusedError: something on the column cannot be carried over; nothing was touched.
+        PlanRefusedError: something on the column cannot be carried over, or a change of these names with
+            other terms is not over; nothing was touched.
     """
     ledger.make(session)
     found = ledger.find(session, change)
     if found is not None and found.stage not in OVER:
         if found.stage is Stage.PLANNED:  # nothing was touched: what is asked for now counts
             ledger.replan(session, found, change)
+        else:
+            _refuse_other_terms(found, change)
         return found
     table = catalog.relation(session, change.table_name, change.schema_name)
     gone = catalog.find_column(session, table.sql, change.old) is None
@@ -74,6 +78,26 @@ def begin(session: Session, change: ColumnChange, by: str) -> Entry:
     plan = make_plan(session, change)
     plan.refuse()
     return ledger.add(session, change, plan.nodes[0].relation.schema, plan.rows_estimate, by)
+
+
+def _refuse_other_terms(entry: Entry, change: ColumnChange) -> None:
+    """Refuse to take one change for another: the caller would believe that its own was made."""
+    if _values(entry.change) != _values(change):
+        raise PlanRefusedError(
+            change.subject,
+            [
+                f"change {entry.id} of this column is not over ({entry.stage}), and is another one: "
+                f"{entry.change.subject}. Drop its old column, or undo or abort it, first"
+            ],
+        )
+
+
+def _values(change: ColumnChange) -> tuple[str | None, ...]:
+    """Return what decides on the new values; a type's spelling does not, unless a name in it is quoted."""
+    type_ = change.new_type
+    if type_ is not None and '"' not in type_:
+        type_ = "".join(type_.casefold().split())
+    return type_, change.up, change.down
 
 
 def expand(claim: Claim) -> None:
@@ -125,13 +149,12 @@ def _tried(session: Session, change: ColumnChange, plan: RenamePlan) -> dict[str
             raise PlanRefusedError(
                 change.subject, [f"type {plan.new_type} (a domain with constraints) rewrites the table"]
             )
-        base, length = session.rows(
-            "SELECT pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), "
-            "CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END FROM "
+        base = session.rows(
+            "SELECT pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) FROM "
             "pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid WHERE "
             f"a.attrelid = {shadow.oid} AND a.attname = {literal(change.working_name)}"
-        )[0]
-        _refuse_cutting_off(change, plan, base, int(length))
+        )[0][0]
+        _refuse_cutting_off(session, change, plan, shadow)
         varies = bool(plan.facts["identity"])
         if default is not None:
             before = catalog.file_node(session, shadow.sql)
@@ -147,11 +170,18 @@ def _tried(session: Session, change: ColumnChange, plan: RenamePlan) -> dict[str
     return {"new_base": base, "default_varies": varies, "collate": collate}
 
 
-def _refuse_cutting_off(change: ColumnChange, plan: RenamePlan, base: str, length: int) -> None:
+def _refuse_cutting_off(session: Session, change: ColumnChange, plan: RenamePlan, shadow: Relation) -> None:
     """Refuse a cast that makes what is too long fit, as SQL asks of explicit ones: values would be lost."""
-    if change.up is not None or base not in _CUT_TO_LENGTH or length < 0:
+    if change.up is not None:
         return
-    if plan.facts["base_type"] == base and 0 <= plan.facts["type_modifier"] <= length:
+    (old, old_length, old_arrays), (new, length, arrays) = (
+        session.rows(named_query("innermost_type", oid=str(shadow.oid), column=literal(name)))[0]
+        for name in (change.old, change.working_name)
+    )
+    kin = _CUT_TO_LENGTH.get(new)
+    if kin is None or length < 0:
+        return
+    if _CUT_TO_LENGTH.get(old) == kin and old_arrays == arrays and 0 <= old_length <= length:
         return
     raise PlanRefusedError(
         change.subject,

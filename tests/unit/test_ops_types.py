@@ -22,11 +22,20 @@ HARMLESS = [
 REWRITING = [
     (sa.Integer(), sa.BigInteger()),
     (sa.Numeric(10, 2), sa.Numeric(10, 3)),
-    (sa.DateTime(), sa.DateTime(timezone=True)),
+    (sa.Date(), sa.DateTime()),
     (sa.Text(), pg.JSONB()),
     (sa.String(10), pg.ARRAY(sa.Text())),
     (sa.Integer(), sa.Enum("a", "b", name="Mood", schema="shop")),
-    (sa.String(10), sa.String(collation="C")),
+]
+OF_THE_SESSION = [
+    (sa.DateTime(), sa.DateTime(timezone=True)),
+    (sa.Date(), sa.DateTime(timezone=True)),
+    (sa.Time(), sa.Time(timezone=True)),
+    (sa.DateTime(timezone=True), sa.Time(timezone=True)),
+    (sa.DateTime(timezone=True), sa.Text()),
+    (sa.Text(), sa.Date()),
+    (pg.INTERVAL(), sa.Text()),
+    (sa.Numeric(10, 2), pg.MONEY()),
 ]
 CUTTING_OFF = [
     (sa.String(20), sa.String(10)),
@@ -57,6 +66,20 @@ def test_what_rewrites_the_table_or_may_is_made_through_a_second_column(old, new
 @pytest.mark.parametrize(("old", "new"), CUTTING_OFF, ids=str)
 def test_what_a_cast_would_cut_off_is_left_to_alter_type_which_fails(old, new) -> None:
     assert not _rewrites(change(old, new), back=False)
+
+
+@pytest.mark.parametrize(("old", "new"), OF_THE_SESSION, ids=str)
+def test_what_each_writers_session_casts_in_its_own_way_is_left_to_one_alter_type(old, new) -> None:
+    assert not _rewrites(change(old, new), back=False)
+    assert not _rewrites(change(new, old), back=False)
+    assert not _rewrites(change(old, new), back=True)
+
+
+def test_what_the_operations_cannot_name_stays_alembics() -> None:
+    assert not _rewrites(change(sa.Integer(), sa.String(collation="C")), back=False)
+    assert not _rewrites(change(sa.String(collation="C"), sa.Integer()), back=True)
+    dotted = ops.AlterColumnOp("My.T", "c", existing_type=sa.Integer(), modify_type=sa.BigInteger())
+    assert not _rewrites(dotted, back=False)
 
 
 def test_a_conversion_of_the_users_own_and_a_type_that_has_no_sql_stay_alembics() -> None:

@@ -4,7 +4,6 @@ SELECT pg_catalog.jsonb_build_object(
     'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
     'type_schema', tn.nspname,
     'base_type', pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), NULL),
-    'type_modifier', CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
     'typcategory', t.typcategory,
     'collation', CASE WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0 THEN
         (SELECT pg_catalog.format('%I.%I', cn.nspname, c.collname) FROM pg_catalog.pg_collation AS c
