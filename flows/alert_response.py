@@ -51,5 +51,5 @@ def alert_response(
                 else cancel_migrations(name, f"Cancelled by an automation: {alert}")
             )
     except RefusedError as error:
-        return refused_state(error, "respond", target)
+        return refused_state(error)
     return Completed(message=f"{action} for {alert}: {', '.join(done) or 'nothing runs'}")

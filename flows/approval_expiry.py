@@ -32,5 +32,5 @@ def approval_expiry(flow_run_id: UUID) -> State[Any]:
         with opened_run(question.target, "approval-expiry") as run:
             OperationTasks(run).notify(report_expired(run, question))
     except RefusedError as error:
-        return refused_state(error, "approval-expiry", question.target)
+        return refused_state(error)
     return Completed(message=f"The team knows that nobody answered {question.key}.")

@@ -29,5 +29,5 @@ def backup_database(target: TargetName) -> State[Any]:
             steps = OperationTasks(run)
             report = run_backup(steps, steps.request())
     except RefusedError as error:
-        return refused_state(error, "backup", target)
+        return refused_state(error)
     return final_state(report)

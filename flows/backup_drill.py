@@ -30,5 +30,5 @@ def backup_drill(target: TargetName) -> State[Any]:
             steps = OperationTasks(run)
             report = run_drill(steps, steps.request())
     except RefusedError as error:
-        return refused_state(error, "drill", target)
+        return refused_state(error)
     return final_state(report)

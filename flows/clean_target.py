@@ -31,5 +31,5 @@ def clean_target(target: TargetName, waiting: bool = False, quarantine: str | No
             steps = LaterTasks(run)
             report = run_clean(steps, steps.request(), quarantine=quarantine, waiting=waiting)
     except RefusedError as error:
-        return refused_state(error, "clean", target)
+        return refused_state(error)
     return final_state(report)

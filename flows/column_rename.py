@@ -65,4 +65,4 @@ def column_rename(
             asked, timeout_s = end.question, request.policy.approval_timeout_s
             answers[asked.key] = require_decision(asked.asked_as, asked.text, timeout_s)
     except RefusedError as error:
-        return refused_state(error, "rename", target)
+        return refused_state(error)

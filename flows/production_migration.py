@@ -49,5 +49,5 @@ def production_migration(target: TargetName, revision: Revision = "head") -> Sta
             timeout_s = policies.approval_timeout_s
             require_decision(question_key(report), question(report, timeout_s), timeout_s)
     except RefusedError as error:
-        return refused_state(error, "migrate", target)
+        return refused_state(error)
     return final_state(report)

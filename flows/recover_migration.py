@@ -30,5 +30,5 @@ def recover_migration(target: TargetName) -> State[Any]:
             steps = LaterTasks(run)
             report = run_recover(steps, steps.request())
     except RefusedError as error:
-        return refused_state(error, "recover", target)
+        return refused_state(error)
     return final_state(report)

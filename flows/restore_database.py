@@ -31,5 +31,5 @@ def restore_database(target: TargetName, backup_id: BackupId, accept_loss: bool 
             steps = OperationTasks(run)
             report = run_restore(steps, steps.request(), backup_id, accept_loss=accept_loss)
     except RefusedError as error:
-        return refused_state(error, "restore", target)
+        return refused_state(error)
     return final_state(report)

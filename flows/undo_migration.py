@@ -29,5 +29,5 @@ def undo_migration(target: TargetName) -> State[Any]:
             steps = LaterTasks(run)
             report = run_undo(steps, steps.request())
     except RefusedError as error:
-        return refused_state(error, "undo", target)
+        return refused_state(error)
     return final_state(report)

@@ -29,6 +29,8 @@ PATIENCE_S = 1.0
 BUDGET_S = 15.0
 """How long a message is tried in the background: less than the 30 s that a cancelled flow is given."""
 REQUEST_TIMEOUT_S = 5.0
+SECRET_PATH_CHARACTERS = 16
+"""A shorter path is no secret, and may be any word."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 4.0
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ def answer_of_error(error: Exception) -> Answer:
     ``URLError`` is that: what goes wrong after the sending (no answer, half of one, none that is HTTP) comes
     as it is, and an address that is none is not better the next time.
     """
+    if isinstance(error, http.client.InvalidURL):  # whose text quotes a part of the secret address
+        return Answer(False, "the webhook's address is no URL")
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, TimeoutError):
         return Answer(False, f"no answer within {REQUEST_TIMEOUT_S:g} s")
@@ -84,9 +88,17 @@ def answer_of_error(error: Exception) -> Answer:
     return Answer(False, said, again=isinstance(error, urllib.error.URLError))
 
 
+def register_webhook(url: SecretStr) -> None:
+    """Mask a webhook's address in every text, also where a library quotes its path alone."""
+    register_secret(url.get_secret_value())
+    path = url.get_secret_value().partition("://")[2].partition("/")[2]
+    if len(path) >= SECRET_PATH_CHARACTERS:
+        register_secret(path)
+
+
 def post_json(url: SecretStr) -> Callable[[Mapping[str, Any]], Answer]:
     """Return a function that posts a JSON document to a webhook."""
-    register_secret(url.get_secret_value())
+    register_webhook(url)
 
     def post(document: Mapping[str, Any]) -> Answer:
         data, header = json.dumps(document).encode(), {"Content-Type": "application/json"}

@@ -6,7 +6,7 @@ Executes no statement of theirs. What it says is a warning: the rehearsal, which
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
@@ -31,15 +31,13 @@ CONTEXT_TIMEOUT_MS = 10_000
 
 @dataclass(frozen=True)
 class Script:
-    """Revision -> its SQL, as far as the offline mode can write it; or why there is none at all."""
+    """Revision -> its SQL, as far as the offline mode can write it; None where nobody has tried that.
 
-    texts: Mapping[str, str] = field(default_factory=dict)
+    ``failure`` is why there is none at all: then what a rehearsal really sends is all that can be read.
+    """
+
+    texts: Mapping[str, str] | None = None
     failure: str = ""
-
-    @property
-    def known(self) -> Mapping[str, str] | None:
-        """The texts, or None where the offline mode was not tried, or its process ended."""
-        return None if self.failure else self.texts
 
 
 def read_project(
@@ -56,7 +54,7 @@ def read_project(
         try:
             return plan, Script(session.offline_sql(plan, timeout_s=OFFLINE_TIMEOUT_S) if plan.steps else {})
         except LockkeeperError as error:
-            return plan, Script(failure=str(error))
+            return plan, Script({}, failure=str(error))
 
 
 def lint_offline(url: URL, plan: MigrationPlan, script: Script, run_id: str) -> Linted:
@@ -65,7 +63,7 @@ def lint_offline(url: URL, plan: MigrationPlan, script: Script, run_id: str) -> 
     def judge() -> LintReport:
         with connect(url, "preflight", run_id=run_id, statement_timeout_ms=CONTEXT_TIMEOUT_MS) as connection:
             context, version = read_context(connection), connection.server_version
-        return lint_plan(plan, script.texts, context=context, server_version=version)
+        return lint_plan(plan, script.texts or {}, context=context, server_version=version)
 
     return Linted(failure=script.failure) if script.failure else linted(judge)
 

@@ -14,13 +14,16 @@ from lockkeeper.backup import latest_verified
 from lockkeeper.config import LocalStorageSettings, Target
 from lockkeeper.errors import StorageError
 from lockkeeper.models import BackupKind, Check
-from lockkeeper.postgres.connection import Connection, connect, fetch_value
+from lockkeeper.postgres.connection import Connection, connect, fetch_one, fetch_value
 from lockkeeper.postgres.databases import data_folder, is_here
 from lockkeeper.storage.local import disk_of
 from lockkeeper.verification import failed, passed, warned
 
 NAME = "disk"
-_SIZE = "SELECT pg_catalog.pg_database_size(%s)"
+_SIZE = """
+SELECT pg_catalog.pg_database_size(oid), pg_catalog.pg_tablespace_location(dattablespace)
+FROM pg_catalog.pg_database WHERE datname = %s
+"""
 _ROLE = "SELECT pg_catalog.quote_ident(current_user)"
 
 
@@ -43,7 +46,7 @@ def check_room(target: Target, run_id: str, *, captures: bool) -> list[Check]:
         captures: whether changes are captured, so that a copy stands by while the rehearsal has its clone.
     """
     with connect(target.maintenance_url, "preflight", run_id=run_id) as connection:
-        size_bytes = int(fetch_value(connection, _SIZE, (target.database,)))
+        size_bytes, tablespace = fetch_one(connection, _SIZE, (target.database,))
     copies = proof(target, size_bytes, captures)
     needs, checks = [], []
     with connect(target.scratch_server_url, "preflight", run_id=run_id) as connection:
@@ -51,7 +54,9 @@ def check_room(target: Target, run_id: str, *, captures: bool) -> list[Check]:
         if folder is None:
             checks.append(_unseen(connection, copies))
         else:
-            needs.append(copies._replace(folder=folder))
+            # On its own server a copy goes to the database's tablespace, like the database.
+            beside = target.scratch_server_url == target.maintenance_url
+            needs.append(copies._replace(folder=Path(tablespace) if beside and tablespace else folder))
     if isinstance(target.storage, LocalStorageSettings):
         needs.append(dump(target, size_bytes, target.storage.path))
     return [*checks, *_judged(needs)]

@@ -13,7 +13,7 @@ from prefect_slack import SlackWebhook
 from pydantic import SecretStr
 from slack_sdk.webhook.client import WebhookClient
 
-from lockkeeper.delivery import REQUEST_TIMEOUT_S, Answer, answer_of_status, deliver
+from lockkeeper.delivery import REQUEST_TIMEOUT_S, Answer, answer_of_status, deliver, register_webhook
 from lockkeeper.models import RunReport
 from lockkeeper.notices import SlackNotice, slack_notice
 from lockkeeper.reports import headline
@@ -34,6 +34,7 @@ def notify(report: RunReport) -> str | None:
 
 def post_to_slack(url: SecretStr) -> Callable[[SlackNotice], Answer]:
     """Return a function that posts a notice with Prefect's Slack integration; it raises what that raises."""
+    register_webhook(url)
     client: WebhookClient = SlackWebhook(url=url).get_client(sync_client=True)
     client.timeout = int(REQUEST_TIMEOUT_S)
     client.retry_handlers = []  # its own tries come on top of ours and know no bound in time

@@ -14,7 +14,6 @@ from lockkeeper.proving import MigrationTestReport
 from lockkeeper.proving.reports import OUTCOMES, summary
 from lockkeeper.redaction import redact
 from lockkeeper.reports import headline
-from tasks.reports import publish_refusal
 
 _NAMES = {
     Outcome.NOTHING_TO_DO: "NothingToDo",
@@ -39,12 +38,8 @@ def final_state(report: RunReport) -> State[Any]:
     return Failed(name=name, message=redact("\n".join(line for line in lines if line)))
 
 
-def refused_state(error: RefusedError, operation: str, target: str | None) -> State[Any]:
-    """Return the last state of a run that could not even be opened, with a report that says so.
-
-    The team is not told: its channel is part of the target. docs/operations.md names the automation for it.
-    """
-    publish_refusal(operation, target, redact(str(error)))
+def refused_state(error: RefusedError) -> State[Any]:
+    """Return the last state of a run that was refused outside of its story."""
     return Failed(name=_NAMES[Outcome.REFUSED], message=redact(str(error)))
 
 

@@ -103,7 +103,7 @@ class RunBoard(ProgressBoard):
     """A run's progress bar: the steps that have ended, and how far the one is that runs."""
 
     def __init__(self, key: str) -> None:
-        self._ended, self._expected, self._fraction, self._text = 0, 1, 0.0, "starting"
+        self._ended, self._expected, self._fraction = 0, 1, 0.0
         super().__init__(key)
 
     def reach(self, ended: int, expected: int, text: str) -> None:
@@ -117,7 +117,6 @@ class RunBoard(ProgressBoard):
 
     def say(self, text: str) -> None:
         """Say what the step is doing now."""
-        self._text = text
         self.show(min(100.0, 100.0 * (self._ended + self._fraction) / self._expected), text)
 
 

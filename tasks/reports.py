@@ -15,16 +15,18 @@ def report_key(report: RunReport) -> str:
     return f"{report.operation}-report-{report.target}"
 
 
-def publish_refusal(operation: str, target: str | None, why: str) -> None:
-    """Publish what is known of a run that was refused before it was opened, where its report would be."""
-    subject = f"{operation} of {target}" if target else operation
+def publish_refusal(operation: str, target: str, why: str) -> None:
+    """Publish that a run could not be opened, where its report would be.
+
+    The team is not told: its channel is part of the target. docs/operations.md names the automation for it.
+    """
+    subject = f"{operation} of {target}"
     text = (
         f"# {subject}: refused\n\n{why}\n\nNothing was touched. **No message was sent for this**: the team's "
         "channel is part of the target. Start it again when that is mended."
     )
-    key = f"{operation}-report-{target}" if target else f"{operation}-report"
     try:
-        create_markdown_artifact(text, key=key, description=f"{subject}: refused")
+        create_markdown_artifact(text, key=f"{operation}-report-{target}", description=f"{subject}: refused")
     except Exception as error:  # whatever the API's client raises, the run's state says it too
         get_run_logger().warning("The report could not be published: %s", error)
 

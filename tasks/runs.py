@@ -21,7 +21,7 @@ from prefect.utilities.urls import url_for
 from lockkeeper.config import Target
 from lockkeeper.engine import Engine
 from lockkeeper.engine.run import Progress
-from lockkeeper.errors import ConfigurationError
+from lockkeeper.errors import ConfigurationError, RefusedError
 from lockkeeper.models import RunReport, StepState, utc_now
 from lockkeeper.redaction import redact
 from tasks.alerts import emit_alert
@@ -29,6 +29,7 @@ from tasks.blocks import load_target
 from tasks.by_hand import Deployments
 from tasks.logs import CORE_LOGGER, RunLogHandler, keep_secrets_out_of_logs, run_logger
 from tasks.progress import RunBoard
+from tasks.reports import publish_refusal
 
 ACTOR_TAG = "github:"
 """What the tag of a run begins with that ``.github/workflows/prod-migration.yml`` started; then its actor."""
@@ -57,10 +58,14 @@ def opened_run(target_name: str, operation: str) -> Iterator[Run]:
     """Open a run of ``operation`` for the length of the block; at most one a flow run.
 
     Raises:
-        ConfigurationError: there is no such target, or it cannot be used.
+        ConfigurationError: there is no such target, or it cannot be used; a report says so.
     """
     keep_secrets_out_of_logs()
-    target = load_target(target_name)
+    try:
+        target = load_target(target_name)
+    except RefusedError as error:
+        publish_refusal(operation, target_name, redact(str(error)))
+        raise
     run_id, log = _run_id(), get_run_logger()
     board = RunBoard(f"{operation}-progress-{target.name}")
 

@@ -135,7 +135,7 @@ class Engine(LaterEngine):
             self.target.scratch_server_url.set(database=copy_database),
             self.run_id,
             announce=self.say("rehearse"),
-            offline=self._script.known,
+            offline=self._script.texts,
         )
         if not rehearsal.passed:
             raise VerificationError("The rehearsal on a restored copy failed", rehearsal.problems)

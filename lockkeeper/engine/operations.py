@@ -147,7 +147,7 @@ class OperationEngine(StandbyEngine):
     def _own_writes_since(self, backup_id: str) -> dict[str, Counters]:
         """Return the rows that are known to be written by the failed migration that made the backup.
 
-        None where the journal cannot be read: then all that was written counts as somebody else's.
+        Nothing where the journal cannot be read: then all that was written counts as somebody else's.
         """
         storage = open_storage(self.target.storage)
         try:

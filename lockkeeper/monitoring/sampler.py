@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -224,13 +225,16 @@ class Sampler:
             timed.append(replace(command, eta_s=eta_s))
         return timed
 
+    @cached_property
+    def _data_folder(self) -> Path | None:
+        return data_folder(self.connection)
+
     def _disk(self, vitals: Vitals) -> Vitals:
         """Measure the disk of the data directory, when the server is on this machine."""
-        folder = data_folder(self.connection)
-        if folder is None:
+        if self._data_folder is None:
             return vitals
         with contextlib.suppress(OSError):
-            disk = os.statvfs(folder)
+            disk = os.statvfs(self._data_folder)
             return replace(vitals, disk_free_share=disk.f_bavail / max(1, disk.f_blocks))
         return vitals
 

@@ -58,8 +58,13 @@ def report_of(api: SyncPrefectClient, state: State[Any]) -> str:
 
 def artifact_of(api: SyncPrefectClient, state: State[Any], key: str) -> str:
     """The artifact that a run has left under ``key``."""
+    return artifacts_of(api, state, key)[0]
+
+
+def artifacts_of(api: SyncPrefectClient, state: State[Any], key: str) -> list[str]:
+    """All versions of an artifact that a run has left."""
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
-    return next(str(one.data) for one in api.read_artifacts(artifact_filter=wanted) if one.key == key)
+    return [str(one.data) for one in api.read_artifacts(artifact_filter=wanted) if one.key == key]
 
 
 def leftovers(shop: Any) -> list[str]:

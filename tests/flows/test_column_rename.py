@@ -19,7 +19,7 @@ from flows.column_rename import column_rename
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from tasks.by_hand import Deployments
-from tests.flows.observing import answer, leftovers, work
+from tests.flows.observing import answer, artifacts_of, leftovers, work
 
 QUICK = {
     "ramp": {"percents": [50, 100], "observe_s": 0.1, "sample_interval_s": 0.05},
@@ -223,7 +223,11 @@ def test_the_team_is_told_when_nobody_answers_in_time(story, shop, api, slack) -
     assert shop.columns() == columns
 
 
-def test_without_a_deployment_the_run_says_how_to_start_it(shop) -> None:
+def test_without_a_deployment_the_run_says_how_to_start_it(shop, api) -> None:
     state = column_rename(target=shop.name, **RENAME, return_state=True)
     assert state.name == "Refused"
     assert "prefect deployment run" in state.message
+    assert "contact" in shop.columns()
+    reports = artifacts_of(api, state, f"rename-report-{shop.name}")
+    assert reports
+    assert not [report for report in reports if "Nothing was touched" in report]

@@ -8,9 +8,10 @@ import pytest
 from pydantic import SecretStr
 from webhook_receiver import BROKEN_ANSWERS
 
-from lockkeeper.delivery import BUDGET_S, Delivery, deliver, post_to_webhook
+from lockkeeper.delivery import BUDGET_S, Delivery, deliver, post_to_webhook, register_webhook
 from lockkeeper.local.daemons import free_port
 from lockkeeper.notices import SlackNotice
+from lockkeeper.redaction import redact
 
 NOTICE = SlackNotice("it is done", [{"type": "section", "text": {"type": "mrkdwn", "text": "*done*"}}])
 
@@ -77,3 +78,15 @@ def test_a_slack_that_is_away_is_a_warning() -> None:
     warning = deliver(post_to_webhook(url), NOTICE)
     assert "refused" in warning
     assert "canary" not in warning
+
+
+def test_an_address_that_is_no_url_is_said_without_its_secret_part() -> None:
+    for said in ("https://hooks.example/services/T0/canary 7f2c-part", "https://hooks.example:canary/T0"):
+        answer = post_to_webhook(SecretStr(said))(NOTICE)
+        assert (answer.delivered, answer.again) == (False, False)
+        assert "canary" not in answer.problem
+
+
+def test_a_webhooks_path_alone_is_masked_too() -> None:
+    register_webhook(SecretStr("https://hooks.example/services/T0/B0/canary-8d11"))
+    assert "canary" not in redact("cannot POST '/services/T0/B0/canary-8d11'")

@@ -19,7 +19,7 @@ from lockkeeper.backup import create_backup, expire_backups, list_backups
 from lockkeeper.backup.manifest import backup_prefix, base_key, load_manifest, save_manifest, segment_key
 from lockkeeper.config import LocalStorageSettings, Policies, Target
 from lockkeeper.engine import Engine
-from lockkeeper.errors import BackupCorruptError, BackupError
+from lockkeeper.errors import BackupCorruptError, BackupError, ProgramError
 from lockkeeper.local.daemons import end_process, is_running
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.models import BackupKind, BackupManifest, BackupState, Outcome, utc_now
@@ -27,6 +27,7 @@ from lockkeeper.operations import run_backup, run_drill, run_restore
 from lockkeeper.physical import (
     base_backup,
     create_physical_backup,
+    files,
     restore_physical_backup,
     verify_physical_backup,
 )
@@ -154,6 +155,19 @@ def test_stored_files_that_end_tar_early_are_compared_to_their_end(backed_up: Ta
     with pytest.raises(BackupCorruptError, match="sha256"):
         verify_physical_backup(backed_up, manifest.id, run_id="tests")
     assert only_backup(backed_up).state is BackupState.FAILED
+
+
+def test_on_a_full_disk_nobody_waits_for_the_rest_of_the_archive(
+    backed_up: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "FULL_DISK_BYTES", 1 << 62)
+    manifest = only_backup(backed_up)
+    assert isinstance(backed_up.storage, LocalStorageSettings)
+    path = backed_up.storage.path / str(manifest.dump_key)
+    path.write_bytes(zstandard.compress(b"no tar" * 99 + bytes(64 * 2**20)).ljust(manifest.size_bytes, b"\0"))
+    with pytest.raises(ProgramError, match="tar failed"):
+        verify_physical_backup(backed_up, manifest.id, run_id="tests")
+    assert only_backup(backed_up).state is not BackupState.FAILED
 
 
 def test_a_missing_segment_of_the_log_makes_the_backup_failed(backed_up: Target) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import LocalStorageSettings, Target
+from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.models import CheckState
 from lockkeeper.postgres.connection import Connection, connect, execute, fetch_value
 from lockkeeper.postgres.databases import data_folder, is_here
@@ -242,6 +244,23 @@ def test_a_disk_without_room_for_all_copies_of_the_run_is_refused(
     assert [state for state, _ in checks_of(target, "disk")] == [WARNING]
     free_is(monkeypatch, (copies + 1.1) * size_bytes)
     assert [state for state, _ in checks_of(target, "disk")] == [OK]
+
+
+def test_copies_go_to_the_disk_of_the_databases_own_tablespace(
+    database: URL, server: EmbeddedPostgres, server_folder: Path, make_target: MakeTarget
+) -> None:
+    folder = server_folder / "another-disk"
+    folder.mkdir()
+    shutil.chown(folder, server.user)
+    with connect(database.set(database="postgres"), "tests") as connection:
+        execute(connection, f"CREATE TABLESPACE another_disk LOCATION '{folder}'")
+        try:
+            execute(connection, f'ALTER DATABASE "{database.database}" SET TABLESPACE another_disk')
+            found = [message for _, message in checks_of(make_target(database), "disk")]
+            execute(connection, f'ALTER DATABASE "{database.database}" SET TABLESPACE pg_default')
+        finally:
+            execute(connection, "DROP TABLESPACE another_disk")
+    assert any(f"on the disk of {folder}" in message for message in found), found
 
 
 def test_a_disk_that_the_role_may_not_see_is_not_passed_until_it_may(

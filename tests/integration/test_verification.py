@@ -104,8 +104,13 @@ def test_a_rule_that_all_rows_break_does_not_fill_the_memory(database) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", ["", ";", " ;;\n", ";\n-- that is all; really\n", "; -- done\n;", "\n-- nobody else\n", " -- here"]
-)
+    "end",
+    [
+        "", ";", " ;;\n", ";\n-- that is all; really\n", "; -- done\n;", "\n-- nobody else\n", " -- here",
+        "; /* end */", ";\n/* two\n lines */", ";\f\n", " AND email <> $$it's$$ ; -- done",
+        " AND email <> '\n-- b'",
+    ],
+)  # fmt: skip
 def test_a_rule_may_end_as_files_of_sql_do(shop, end) -> None:
     broken = f"-- Two; known by name\nSELECT id FROM users WHERE id > 18 AND email <> '; --'{end}"
     (check,) = check_rules(shop, {"two": broken}, timeout_ms=1000, run_id="r")
