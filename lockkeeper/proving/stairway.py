@@ -129,13 +129,13 @@ class Stairway:
         findings += [_invalid(name) for name in sorted(new_invalid)]
         declared = self._declarations.irreversible.get(step.id)
         if declared is not None:
-            done = data_findings(data, self.data, self._rows.differences, when=AFTER_UPGRADE)
+            done = data_findings(data, self.data, self._rows.look_closer(), when=AFTER_UPGRADE)
             facts["data_changes"] = tuple(one.message for one in done)
             return ProofState.IRREVERSIBLE, declared
         if not self._down(step, heads, facts, findings):
             return ProofState.FAILED, None
         left = schema_findings(before, self.schema)
-        left += data_findings(data, self.data, self._rows.differences)
+        left += data_findings(data, self.data, self._rows.look_closer())
         findings += [self._judged(step, one) for one in left]
         self._up_again(step, after, facts, findings)
         return ProofState.PASSED, None

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import DatabaseError
-from lockkeeper.postgres.connection import connect, execute, fetch_all
+from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all
 from lockkeeper.postgres.fence import transaction
 from lockkeeper.postgres.fingerprint import RowDifferences, RowMemory, data_fingerprint
+from lockkeeper.postgres.fingerprint.data import Table, list_tables
 
 ROWS = """
 CREATE TABLE t (tenant int, id text, secret text, n numeric, PRIMARY KEY (id, tenant));
@@ -68,6 +69,13 @@ def test_where_not_all_fit_into_memory_a_share_is_looked_at_again(differ) -> Non
     assert found is None, "the share was chosen by that column"
 
 
+def test_of_a_share_without_a_key_nothing_is_said(differ) -> None:
+    """A row that changes leaves the share that its values had chosen: how many differ cannot be told then."""
+    one = "UPDATE keyless SET x = 'y' WHERE ctid = (SELECT min(ctid) FROM keyless)"
+    (found,) = differ(one, "public.keyless", max_bytes=30_000).values()
+    assert found is None
+
+
 def test_rows_without_a_key_are_counted(differ) -> None:
     (found,) = differ(
         "DELETE FROM keyless WHERE ctid IN (SELECT min(ctid) FROM keyless GROUP BY i HAVING i < 3);"
@@ -109,6 +117,51 @@ def test_large_objects_are_named_by_their_number(every_server, make_database) ->
         found = memory.differences("large objects")
     assert (found.changed, found.changed_keys) == ({"content": 1}, {"content": ("4711",)})
     assert (found.missing_keys, found.unexpected_keys) == (("4712",), ("5000",))
+
+
+def test_a_round_of_questions_reads_the_catalogue_once(database: URL, monkeypatch) -> None:
+    reads = []
+
+    def counted(session: Connection) -> list[Table]:
+        reads.append(session)
+        return list_tables(session)
+
+    with connect(database, "tests") as connection:
+        execute(connection, ROWS)
+        memory = RowMemory(connection)
+        memory.remember(data_fingerprint(database))
+        execute(connection, "UPDATE t SET n = 0; UPDATE keyless SET x = 'y'")
+        monkeypatch.setattr("lockkeeper.postgres.fingerprint.row_memory.list_tables", counted)
+        look_closer = memory.look_closer()
+        assert [look_closer(name).changed for name in ("public.t", "public.keyless")] == [
+            {"n": 5000},
+            {"x": 1000},
+        ]
+        assert len(reads) == 1
+        execute(connection, "ALTER TABLE t DROP n")
+        assert memory.look_closer()("public.t").changed == {"n": 5000}, "the next round reads it again"
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("SQL_ASCII", "id=caf\ufffd"), ("LATIN1", "id=caf\u00e9")])
+def test_keys_that_are_no_text_in_utf8_are_shown_and_refuse_nothing(server, encoding, shown) -> None:
+    name = f"keys_{encoding.lower()}"
+    with connect(server.url(), "tests") as connection:
+        execute(connection, f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        with connect(server.url(name), "tests") as connection:
+            execute(connection, f"SET client_encoding = '{encoding}'")
+            execute(connection, "CREATE TABLE t (id text PRIMARY KEY, v int)")
+            execute(
+                connection,
+                "INSERT INTO t VALUES (convert_from('\\x636166e9', current_setting('server_encoding')), 1)",
+            )
+            memory = RowMemory(connection)
+            memory.remember(data_fingerprint(server.url(name)))
+            execute(connection, "UPDATE t SET v = 2")
+            assert memory.differences("public.t").changed_keys == {"v": (shown,)}
+    finally:
+        with connect(server.url(), "tests") as connection:
+            execute(connection, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_only_tables_that_have_changed_are_read_again(database: URL) -> None:

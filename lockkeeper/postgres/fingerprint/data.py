@@ -47,7 +47,7 @@ WORKER_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 256 * 1024
 _SMALL_TABLES = 40
 _BATCH = 200
-_LARGE_OBJECTS = """
+SEEN_LARGE_OBJECTS = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata),
     pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')
 """
@@ -211,7 +211,7 @@ def read_sequences(session: Connection) -> dict[str, str]:
 
 def read_large_objects(session: Connection) -> TableFingerprint:
     """Digest large objects: number, owners, grants, lengths and contents."""
-    any_here, may_read = fetch_one(session, _LARGE_OBJECTS)
+    any_here, may_read = fetch_one(session, SEEN_LARGE_OBJECTS)
     query = sql.SQL(named_query("fingerprint/large_object_sums"))
     with _naming(LARGE_OBJECTS):
         found = (

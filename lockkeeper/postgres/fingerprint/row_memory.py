@@ -8,16 +8,19 @@ Only ACCESS SHARE is taken, while rows are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
+from psycopg2.extensions import encodings
 
 from lockkeeper.models import DataFingerprint, TableFingerprint
-from lockkeeper.postgres.connection import Connection, fetch_all, fetch_value, named_query
+from lockkeeper.postgres.connection import Connection, fetch_all, fetch_one, named_query
 from lockkeeper.postgres.fingerprint.data import (
     LARGE_OBJECT_COLUMNS,
     LARGE_OBJECTS,
+    SEEN_LARGE_OBJECTS,
     Table,
     large_objects_query,
     list_tables,
@@ -39,7 +42,8 @@ BUCKETS = 1 << 14
 SHOWN_CHARACTERS = 60
 _ROW_BYTES = 750  # what a row takes, beside its hashes, while it is fetched; afterwards a third of that
 _TABLES_AT_ONCE = 40
-_MAY_READ_LARGE_OBJECTS = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')"
+# As it lies there: what cannot be read as text in the database's encoding, SQL_ASCII above all, is no error.
+_NAME = "pg_catalog.encode(pg_catalog.convert_to(name, pg_catalog.getdatabaseencoding()), 'hex')"
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,10 @@ class _Reading:
     share: int
 
     def query(self, number: int) -> sql.Composable:
-        """Return a query for ``number``, the row's name and its packed hashes."""
-        return sql.SQL("SELECT {}, name, {} FROM {}").format(
+        """Return a query for ``number``, the row's name in hexadecimal digits and its packed hashes."""
+        return sql.SQL("SELECT {}, {}, {} FROM {}").format(
             sql.SQL(str(number)),
+            sql.SQL(_NAME),
             packed([f"h{i}" for i in range(len(self.columns))]),
             hashed_rows(self.columns, self._source, also=[sql.SQL("{} AS name").format(self._name)]),
         )
@@ -128,20 +133,28 @@ class RowMemory:
                     self._kept[name] = _Kept(wanted[name], shares[name], rows)
 
     def differences(self, name: str) -> RowDifferences | None:
-        """Say how the rows of a table (or ``large objects``) differ now; None when nothing can be said.
+        """Say how the rows of one table differ now: one question of ``look_closer``."""
+        return self.look_closer()(name)
 
-        That is so for a table that had no rows, and for one that fits into memory in part only and has lost
-        the columns by which the part was chosen.
+    def look_closer(self) -> Callable[[str], RowDifferences | None]:
+        """Return what says how the rows of a table (or ``large objects``) differ now.
 
-        Raises:
-            DatabaseError: the table cannot be read.
+        It is for one round of questions, while the schema stays as it is: it reads the catalogue once. It
+        says None when nothing can be said: of a table that had no rows, and of one that fits into memory in
+        part only and has no key, or has lost it: the same rows cannot be found again then. It raises
+        DatabaseError when the table cannot be read.
         """
-        kept = self._kept.get(name)
-        if kept is None:
-            return None
-        with pinned_settings(self._connection):
-            now = self._read_again(name, kept)
-        return None if now is None else compare_rows(kept.rows, now, rows=kept.fingerprint.rows)
+        listed = functools.cache(lambda: {table.name: table for table in list_tables(self._connection)})
+
+        def differences(name: str) -> RowDifferences | None:
+            kept = self._kept.get(name)
+            if kept is None:
+                return None
+            with pinned_settings(self._connection):
+                now = self._read_again(name, kept, listed)
+            return None if now is None else compare_rows(kept.rows, now, rows=kept.fingerprint.rows)
+
+        return differences
 
     def _read(self, shares: Mapping[str, int]) -> Iterator[tuple[str, Rows]]:
         if LARGE_OBJECTS in shares:
@@ -158,36 +171,37 @@ class RowMemory:
         for start in range(0, len(readings), _TABLES_AT_ONCE):
             yield from self._rows(readings[start : start + _TABLES_AT_ONCE])
 
-    def _read_again(self, name: str, kept: _Kept) -> Rows | None:
+    def _read_again(self, name: str, kept: _Kept, listed: Callable[[], Mapping[str, Table]]) -> Rows | None:
         if name == LARGE_OBJECTS:
             return self._large_objects(kept.share)
-        found = [table for table in list_tables(self._connection) if table.name == name]
-        if not found:
+        table = listed().get(name)
+        if table is None:
             return Rows(kept.rows.columns, kept.rows.key, ())
-        there = {column.name for column in found[0].columns}
-        chosen_by = kept.rows.key or kept.rows.columns
-        if kept.share < BUCKETS and not there.issuperset(chosen_by):
+        there = {column.name for column in table.columns}
+        if kept.share < BUCKETS and not (kept.rows.key and there.issuperset(kept.rows.key)):
             return None
-        columns = _named(found[0], [column for column in kept.rows.columns if column in there])
-        key = _named(found[0], [column for column in kept.rows.key if column in there])
-        ((_, rows),) = self._rows([_Reading(found[0], columns, key, kept.share)])
+        columns = _named(table, [column for column in kept.rows.columns if column in there])
+        key = _named(table, [column for column in kept.rows.key if column in there])
+        ((_, rows),) = self._rows([_Reading(table, columns, key, kept.share)])
         return rows
 
     def _rows(self, readings: Sequence[_Reading]) -> Iterator[tuple[str, Rows]]:
         query = sql.SQL(" UNION ALL ").join(reading.query(i) for i, reading in enumerate(readings))
         found: list[list[tuple[str, bytes]]] = [[] for _ in readings]
+        encoding = _python_encoding(self._connection)
         for number, name, hashes in fetch_all(self._connection, query):
-            found[number].append((name, bytes(hashes)))
+            shown = bytes.fromhex(name).decode(encoding, errors="replace")
+            found[number].append((shown, bytes(hashes)))
         for reading, rows in zip(readings, found, strict=True):
             columns, key = _names(reading.columns), _names(reading.key)
             yield reading.table.name, Rows(columns, key, rows)
 
     def _large_objects(self, share: int) -> Rows:
-        may_read = bool(fetch_value(self._connection, _MAY_READ_LARGE_OBJECTS))
+        _, may_read = fetch_one(self._connection, SEEN_LARGE_OBJECTS)
         query = sql.SQL(named_query("fingerprint/large_object_rows")).format(
             objects=large_objects_query(may_read), buckets=sql.Literal(BUCKETS), share=sql.Literal(share)
         )
-        found = [(str(name), bytes(hashes)) for _, name, hashes in fetch_all(self._connection, query)]
+        found = [(str(name), bytes(hashes)) for name, hashes in fetch_all(self._connection, query)]
         return Rows(("oid", *LARGE_OBJECT_COLUMNS), ("oid",), found)
 
 
@@ -207,6 +221,12 @@ def _shares(tables: Mapping[str, TableFingerprint], max_bytes: int) -> dict[str,
         shares[name] = share
         left -= need * share // BUCKETS
     return shares
+
+
+def _python_encoding(connection: Connection) -> str:
+    """Return Python's name of the database's encoding; bytes of no encoding are most likely UTF-8."""
+    name = connection.info.parameter_status("server_encoding") or ""
+    return "utf-8" if name == "SQL_ASCII" else encodings.get(name, "utf-8")
 
 
 def _named(table: Table, names: Sequence[str]) -> tuple[Column, ...]:

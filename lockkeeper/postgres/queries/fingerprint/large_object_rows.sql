@@ -8,7 +8,6 @@ WITH numbered AS (
     ) AS o
 )
 SELECT
-    0,
     n.oid::text,
     pg_catalog.int8send(n.number) || pg_catalog.int8send(n.owner) || pg_catalog.int8send(n.grants)
         || pg_catalog.int8send(n.length)

@@ -12,7 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("UPDATE accounts SET name = name || '!' WHERE id <= 7")
+    op.execute("CREATE TEMP TABLE few ON COMMIT DROP AS SELECT id FROM accounts WHERE id <= 7")
+    op.execute("INSERT INTO few SELECT -id FROM few")
+    op.execute("UPDATE accounts SET name = name || '!' WHERE id IN (SELECT id FROM few)")
 
 
 def downgrade() -> None:
