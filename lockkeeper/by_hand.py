@@ -8,12 +8,35 @@ something is to be put: as it stands such a line is refused.
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 LEFT_OUT = "..."
 """Stands for what only a human knows, or what may be a secret; whatever reads it refuses it."""
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*")
+_JSON_NAMES = ("null", "true", "false", "NaN", "Infinity")
+
+
+@dataclass(frozen=True)
+class AskedRename:
+    """A rename as it was asked for.
+
+    Attributes:
+        table: with its schema where it was given.
+        old: the column as it is called now.
+        new: what it will be called.
+        given: what differs from a bare rename, of new_type, up, down, flag and policy (as JSON has it).
+    """
+
+    table: str
+    old: str
+    new: str
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ByHand(Protocol):
@@ -39,8 +62,20 @@ class ByHand(Protocol):
         """Remove what earlier runs have left, with ``waiting`` also what waits for a human."""
         ...
 
-    def rename(self, command: str, table: str, old: str, new: str) -> str:
-        """Go on with a rename: start, flip, contract, abort, or see its status."""
+    def begin_rename(self, asked: AskedRename) -> str:
+        """Begin a rename, or go on with it where its ledger says."""
+        ...
+
+    def approve_rename(self, command: str, asked: AskedRename) -> str:
+        """Answer a run that waits with a yes: to the ``flip``, or to the ``contract``."""
+        ...
+
+    def abort_rename(self, asked: AskedRename) -> str:
+        """Bring back what was before a rename; what is returned may be words with lines in them."""
+        ...
+
+    def inspect_renames(self) -> str | None:
+        """See where the renames stand, changing nothing; None where no line only looks."""
         ...
 
 
@@ -86,7 +121,44 @@ class CommandLine:
         """See ``ByHand``."""
         return self.line("clean", "--yes", *["--waiting"] * waiting)
 
-    def rename(self, command: str, table: str, old: str, new: str) -> str:
+    def begin_rename(self, asked: AskedRename) -> str:
         """See ``ByHand``."""
-        words = [*self.program, "rename", command, self.target]
-        return shlex.join([*words, *([] if command == "status" else [table, old, new]), *self.options])
+        return self.rename("start", asked)
+
+    def approve_rename(self, command: str, asked: AskedRename) -> str:
+        """See ``ByHand``."""
+        return self.rename(command, asked)
+
+    def abort_rename(self, asked: AskedRename) -> str:
+        """See ``ByHand``."""
+        return self.rename("abort", asked)
+
+    def inspect_renames(self) -> str:
+        """See ``ByHand``."""
+        return shlex.join([*self.program, "rename", "status", self.target, *self.options])
+
+    def rename(self, command: str, asked: AskedRename) -> str:
+        """Return a command on the change that was asked for, with all that makes it that change."""
+        given = asked.given
+        words = [*self.program, "rename", command, self.target, asked.table, asked.old, asked.new]
+        for name in ("new_type", "up", "down", "flag"):
+            if name in given:
+                words += [f"--{name.removeprefix('new_')}", given[name]]
+        for key, value in _flat(given.get("policy", {})):
+            words += ["--policy", f"{key}={as_parameter(value)}"]
+        return shlex.join([*words, *self.options])
+
+
+def as_parameter(value: object) -> str:
+    """Return what ``--policy`` and Prefect read as ``value``: a plain name as it is, and the rest as JSON."""
+    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and value not in _JSON_NAMES
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``a.b`` and 1 of ``{"a": {"b": 1}}``."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -5,20 +5,23 @@ The command line knows no blocks; and what a run has left behind lies on the wor
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from dataclasses import dataclass
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*")
-_JSON_NAMES = ("null", "true", "false", "NaN", "Infinity")
+from lockkeeper.by_hand import LEFT_OUT, AskedRename, as_parameter
 
 
 @dataclass(frozen=True)
 class Deployments:
-    """Lines that start a deployment on the target and wait for its end; a ``lockkeeper.by_hand.ByHand``."""
+    """Lines that start a deployment on the target and wait for its end; a ``lockkeeper.by_hand.ByHand``.
+
+    Attributes:
+        target: the block's name.
+        flow_run: the id of the flow run that prints them, where it can wait for an answer.
+    """
 
     target: str
+    flow_run: str | None = None
 
     def migrate(self, revision: str, approving: str) -> str:
         """See ``ByHand``. A deployment's run asks by itself, and is then approved."""
@@ -41,18 +44,29 @@ class Deployments:
         """See ``ByHand``."""
         return self._run("clean", **({"waiting": True} if waiting else {}))
 
-    def rename(self, command: str, table: str, old: str, new: str) -> str:
+    def begin_rename(self, asked: AskedRename) -> str:
         """See ``ByHand``. The deployment goes on where the ledger says, and asks what is to be decided."""
-        return self._run("zero-downtime-rename", table=table, old_column=old, new_column=new)
+        columns = {"table": asked.table, "old_column": asked.old, "new_column": asked.new}
+        return self._run("zero-downtime-rename", **columns, **asked.given)
+
+    def approve_rename(self, command: str, asked: AskedRename) -> str:
+        """See ``ByHand``. What waits is this flow run: another one would ask the same again."""
+        if self.flow_run is None:
+            return self.begin_rename(asked)
+        return f'lockkeeper approve {self.flow_run} --reason "{LEFT_OUT}"'
+
+    def abort_rename(self, asked: AskedRename) -> str:
+        """See ``ByHand``. No deployment aborts: a run asks, and is answered so."""
+        return (
+            f'lockkeeper abort RUN --reason "{LEFT_OUT}" (RUN is the id of the flow run that asks about it; '
+            f"where none does, one that will is started with: {self.begin_rename(asked)})"
+        )
+
+    def inspect_renames(self) -> None:
+        """See ``ByHand``. Every run of the deployment goes on."""
 
     def _run(self, name: str, **parameters: object) -> str:
         words = ["prefect", "deployment", "run", f"{name}/{name}"]
         for key, value in {"target": self.target, **parameters}.items():
-            words += ["-p", f"{key}={_as_json(value)}"]
+            words += ["-p", f"{key}={as_parameter(value)}"]
         return shlex.join([*words, "--watch"])
-
-
-def _as_json(value: object) -> str:
-    """Return a parameter's value: a plain name as it is, which Prefect reads as text; the rest as JSON."""
-    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and value not in _JSON_NAMES
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)

@@ -73,7 +73,9 @@ def opened_run(target_name: str, operation: str) -> Iterator[Run]:
         run_logger(log).info("%s: %s", step, message)
         board.say(redact(f"{step}: {message}"))
 
-    engine = _engine(target, run_id, announce)
+    flow_run = _flow_run()
+    answerable = str(flow_run.id) if flow_run.deployment_id else None  # a script's run cannot be suspended
+    engine = _engine(target, run_id, announce, answerable)
     engine.on_alert, engine.on_fraction, engine.link = emit_alert, board.advance, _link()
     run = Run(run_id, target, engine, board, _initiator(), engine.link)
     _open[target.name, run_id] = run.engine
@@ -90,9 +92,11 @@ def engine_of(target: str, run_id: str) -> Engine:
     return _open.get((target, run_id)) or _engine(load_target(target), run_id)
 
 
-def _engine(target: Target, run_id: str, progress: Progress | None = None) -> Engine:
+def _engine(
+    target: Target, run_id: str, progress: Progress | None = None, answerable: str | None = None
+) -> Engine:
     engine = Engine(target, run_id, progress)
-    engine.by_hand = Deployments(target.name)
+    engine.by_hand = Deployments(target.name, answerable)
     return engine
 
 

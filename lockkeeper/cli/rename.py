@@ -318,7 +318,7 @@ def _played(
     runbook: Callable[[Engine, MigrationRequest], RunReport],
 ) -> Result:
     by_hand = command_line(target.name, options)
-    session.changing = by_hand.rename("status", "", "", "")
+    session.changing = by_hand.inspect_renames()
     return play(session, target, by_hand, None, runbook, None)
 
 

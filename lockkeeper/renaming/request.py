@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lockkeeper.by_hand import LEFT_OUT, AskedRename
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.flags.ramp import RampPolicy
 from lockkeeper.flags.switch import FlagHook
@@ -37,7 +38,9 @@ class ThrottlePolicy(Fact):
         default=None, ge=0, description="VACUUM when so many percent of the rows were written; 0 never."
     )
     metric_sql: str | None = Field(default=None, description="A query that returns one number of yours.")
-    metric_url: str | None = Field(default=None, description="A web address that returns one number.")
+    metric_url: str | None = Field(
+        default=None, pattern="^https?://", description="A web address that returns one number."
+    )
     max_metric: float | None = Field(default=None, description="Above this the backfill waits.")
     on_failing_row: Literal["park", "stop"] | None = Field(
         default=None, description="What becomes of a row that cannot be filled: set aside, or the end."
@@ -81,6 +84,21 @@ class RenameRequest:
     def subject(self) -> str:
         """The change in a few words, the same whatever type or policy is given with it."""
         return f"{self.change.table}.{self.change.old} -> {self.change.new}"
+
+    def asked(self) -> AskedRename:
+        """Return what makes a printed line this request: all that differs from a bare one.
+
+        Addresses are left out, for they may hold a token; what stands for them is refused when it is given.
+        """
+        policy = self.policy.model_dump(mode="json", exclude_defaults=True)
+        for place, name in (("throttle", "metric_url"), ("flag_hook", "url")):
+            if policy.get(place, {}).get(name):
+                policy[place][name] = LEFT_OUT
+        change = self.change
+        flag = None if self.flag == default_flag(change.old) else self.flag
+        values = {"new_type": change.new_type, "up": change.up, "down": change.down, "flag": flag}
+        given = {name: value for name, value in {**values, "policy": policy}.items() if value}
+        return AskedRename(change.table, change.old, change.new, given)
 
 
 def default_flag(old: str) -> str:

@@ -137,16 +137,11 @@ def run_rename(
         except (RefusedError, NeedsHumanError):
             raise
         except LockkeeperError as error:
-            record.conclude(Outcome.FAILED, error, next_command=_next(steps, request, "status"))
+            record.conclude(Outcome.FAILED, error, next_command=steps.by_hand.inspect_renames())
             raise
 
     report = play_operation("rename", steps, run, play)
     return RenameEnd(report, asked[0] if asked else None)
-
-
-def _next(steps: RenameSteps, request: RenameRequest, command: str) -> str:
-    change = request.change
-    return steps.by_hand.rename(command, change.table, change.old, change.new)
 
 
 @dataclass
@@ -182,9 +177,10 @@ class _Rename:
         """
         if answer.decision is Decision.ABORT:
             if not (answer.key in QUESTIONS or any(self.is_about_now(key, answer) for key in QUESTIONS)):
+                line = self.by_hand.abort_rename(self.request.asked())
                 raise RefusedError(
                     f"The abort was of an earlier attempt at {self.request.subject}: nothing was touched. "
-                    f"What stands now is aborted with: {self.command('abort')}"
+                    f"What stands now is aborted with: {line}"
                 )
             with self.record.step("abort") as note:
                 self.steps.abort(answer)
@@ -193,7 +189,7 @@ class _Rename:
         else:
             with self.record.step("rejected") as note:
                 note(str(answer))
-            self.record.conclude(Outcome.REJECTED, next_command=self.command("start"))
+            self.record.conclude(Outcome.REJECTED, next_command=self.again())
 
     def refuse_what_is_gone(self) -> None:
         """Refuse a yes to a change that was aborted meanwhile: begun anew, it would flip without being asked.
@@ -204,8 +200,15 @@ class _Rename:
         if self.steps.status().stage == "aborted":
             raise RefusedError(
                 f"{self.request.subject} was approved, but has been aborted since: nothing was touched. "
-                f"Begin it anew: {self.command('start')}"
+                f"Begin it anew: {self.again()}"
             )
+
+    @property
+    def by_hand(self) -> ByHand:
+        return self.steps.by_hand
+
+    def again(self) -> str:
+        return self.by_hand.begin_rename(self.request.asked())
 
     def prepare(self) -> None:
         with self.record.step("expand") as note:
@@ -223,7 +226,8 @@ class _Rename:
         if answer and (answer.key == key or self.is_about_now(key, answer)):
             return answer
         self.ask(Question(key, self.asked_as(key), self.steps.question(key)))
-        self.record.conclude(Outcome.WAITING, next_command=self.command(command))
+        line = self.by_hand.approve_rename(command, self.request.asked())
+        self.record.conclude(Outcome.WAITING, next_command=line)
         return None
 
     def asked_as(self, key: str) -> str:
@@ -250,6 +254,3 @@ class _Rename:
             status = self.steps.contract(approval)
             until = status.quarantine_until
             note(f"{approval}; in quarantine" + (f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""))
-
-    def command(self, name: str) -> str:
-        return _next(self.steps, self.request, name)

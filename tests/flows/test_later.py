@@ -7,6 +7,7 @@ import itertools
 import shlex
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from prefect.cli._utilities import load_json_key_values
 from flows.clean_target import clean_target
 from flows.recover_migration import recover_migration
 from flows.undo_migration import undo_migration
+from lockkeeper.renaming import RenamePolicy, make_request
 from tasks.by_hand import Deployments
 from tests.flows.observing import play, report_of, task_runs
 
@@ -22,6 +24,16 @@ PREFECT_YAML = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_
 LINES = Deployments("shop")
 ADD_STATUS = "op.execute(\"ALTER TABLE users ADD COLUMN status text DEFAULT 'active'\")"
 NO_WAY_BACK = "raise Exception('no way back')"
+BIGINT = make_request(
+    "orders",
+    "id",
+    "id",
+    new_type="bigint",
+    up="id + 1",
+    down="id - 1",
+    flag="big-id",
+    policy=RenamePolicy.model_validate({"scream_s": 0, "throttle": {"batch_rows": 500}}),
+)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +46,8 @@ NO_WAY_BACK = "raise Exception('no way back')"
         LINES.undo(),
         LINES.clean(),
         LINES.clean(waiting=True),
-        LINES.rename("flip", "products", "description", "description_new"),
+        LINES.begin_rename(make_request("products", "description", "description_new").asked()),
+        LINES.begin_rename(BIGINT.asked()),
     ],
 )
 def test_every_line_names_a_deployment_that_takes_its_parameters(line: str) -> None:
@@ -75,6 +88,26 @@ def test_prefect_reads_a_text_in_a_line_as_what_it_was(text: str) -> None:
     words = shlex.split(Deployments(text).restore(text))
     given = [value for option, value in itertools.pairwise(words) if option == "-p"]
     assert load_json_key_values(given, "parameter") == {"target": text, "backup_id": text}
+
+
+def test_a_line_that_begins_a_rename_begins_the_one_that_was_asked_for() -> None:
+    """Begun without its type, say, it would be another change, and nobody would be told."""
+    words = shlex.split(LINES.begin_rename(BIGINT.asked()))
+    given = [value for option, value in itertools.pairwise(words) if option == "-p"]
+    values: dict[str, Any] = load_json_key_values(given, "parameter")
+    policy = RenamePolicy.model_validate(values.pop("policy"))
+    columns = [values.pop(name) for name in ("table", "old_column", "new_column")]
+    assert values.pop("target") == "shop"
+    assert make_request(*columns, policy=policy, **values) == BIGINT
+
+
+def test_what_waits_or_has_begun_is_answered_and_not_begun_once_more() -> None:
+    waiting = Deployments("shop", "0b5e")
+    assert waiting.approve_rename("flip", BIGINT.asked()) == 'lockkeeper approve 0b5e --reason "..."'
+    assert LINES.approve_rename("flip", BIGINT.asked()) == LINES.begin_rename(BIGINT.asked()), (
+        "a script's run does not wait"
+    )
+    assert waiting.abort_rename(BIGINT.asked()).startswith('lockkeeper abort RUN --reason "..."')
 
 
 def test_a_plain_name_stands_in_a_line_as_it_is() -> None:

@@ -15,6 +15,7 @@ from psycopg2.extensions import parse_dsn
 
 from lockkeeper.backup_kinds import Instance
 from lockkeeper.by_hand import CommandLine
+from lockkeeper.cli import rename
 from lockkeeper.cli.by_hand import command_line
 from lockkeeper.cli.main import app
 from lockkeeper.cli.options import TargetOptions
@@ -22,6 +23,7 @@ from lockkeeper.cli.selection import entry_from_options
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import BackupState, Outcome, RestoreReport, utc_now
 from lockkeeper.operations import run_restore
+from lockkeeper.renaming import RenamePolicy, RenameRequest, make_request
 from lockkeeper.runbook import MigrationRequest
 
 EVERYTHING = TargetOptions(
@@ -140,18 +142,73 @@ def test_a_name_that_looks_like_a_revision_is_not_left_alone_beside_options() ->
     assert (facts["target"], facts["revision"], facts["approve"]) == ("abc123", "head", "r1")
 
 
-@pytest.mark.parametrize("name", ["start", "flip", "contract", "abort", "undo", "status"])
-def test_every_line_about_a_rename_is_one_that_the_program_takes(name: str) -> None:
-    words = shlex.split(CommandLine("shop").rename(name, "public.my table", "old", "new"))
-    assert words[:2] == ["lockkeeper", "rename"]
+def rename_parsed(line: str) -> tuple[str, dict[str, Any]]:
+    """Return which command about renames a line is, and what it is given."""
+    program, group_name, name, *arguments = shlex.split(line)
+    assert (program, group_name) == ("lockkeeper", "rename")
     group: Any = typer.main.get_command(app).commands["rename"]  # type: ignore[attr-defined]
-    facts = group.commands[words[2]].make_context(words[2], words[3:]).params
-    assert facts["target"] == "shop"
-    assert name == "status" or (facts["table"], facts["old"], facts["new"]) == (
-        "public.my table",
-        "old",
-        "new",
-    )
+    return name, dict(group.commands[name].make_context(name, arguments).params)
+
+
+def bundled(bundle: Any, facts: dict[str, Any]) -> Any:
+    return bundle(**{one.name: facts[one.name] for one in dataclasses.fields(bundle)})
+
+
+BARE = make_request("public.my table", "old", "new")
+ELABORATE = make_request(
+    'shop."Orders"', "id", "id",
+    new_type="numeric(20, 2)", up="-id", down="'{\"a\": 1}' || id", flag="use-big.id",
+    policy=RenamePolicy.model_validate({
+        "throttle": {"batch_rows": 500, "probe_sql": " SELECT 'a=b' ", "share_percent": 12.5},
+        "ramp": {"percents": [50, 100], "observe_s": 0.5},
+        "flag_hook": {"command": ["flip it", "--now"]},
+        "workers": 4, "scream_s": 0, "conflict": "new",
+    }),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("request_", [BARE, ELABORATE], ids=["bare", "elaborate"])
+def test_every_line_about_a_rename_is_about_the_change_that_was_asked_for(request_: RenameRequest) -> None:
+    """Begun without its type, say, it would be another change, and nobody would be told."""
+    lines = command_line("shop", TargetOptions(set=["lock_wait_s=1"]))
+    asked = request_.asked()
+    printed = {
+        "start": lines.begin_rename(asked),
+        "flip": lines.approve_rename("flip", asked),
+        "contract": lines.approve_rename("contract", asked),
+        "abort": lines.abort_rename(asked),
+    }
+    for command, line in printed.items():
+        name, facts = rename_parsed(line)
+        assert (name, facts["target"], facts["set"]) == (command, "shop", ["lock_wait_s=1"])
+        column, change = bundled(rename.ColumnArguments, facts), bundled(rename.ChangeOptions, facts)
+        assert rename._request(column, change) == request_
+
+
+def test_a_bare_rename_is_asked_for_in_a_short_line() -> None:
+    request = make_request("products", "description", "description_new")
+    line = CommandLine("shop").begin_rename(request.asked())
+    assert line == "lockkeeper rename start shop products description description_new"
+    assert rename_parsed(CommandLine("shop").inspect_renames())[0] == "status"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"throttle": {"metric_url": "https://metrics.example/s3cr3t", "max_metric": 1}},
+        {"flag_hook": {"url": "https://flags.example/?token=s3cr3t"}},
+    ],
+    ids=["metric", "flag hook"],
+)
+def test_an_address_that_may_hold_a_token_is_in_no_line_which_is_refused_without_it(
+    policy: dict[str, Any],
+) -> None:
+    wanted = make_request("t", "a", "b", policy=RenamePolicy.model_validate(policy))
+    line = CommandLine("shop").begin_rename(wanted.asked())
+    assert "s3cr3t" not in line
+    _, facts = rename_parsed(line)
+    with pytest.raises(ConfigurationError, match=r"--policy is not valid: .*(metric_url|http://)"):
+        rename._request(bundled(rename.ColumnArguments, facts), bundled(rename.ChangeOptions, facts))
 
 
 def test_what_a_shell_would_take_apart_is_quoted() -> None:

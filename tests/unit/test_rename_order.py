@@ -138,6 +138,7 @@ def test_an_abort_of_an_earlier_attempt_leaves_the_present_one_alone() -> None:
     assert play(steps, given)[0].startswith("refused")
     assert steps.done == []
     assert "earlier attempt" in str(steps.told[0].error)
+    assert "lockkeeper rename abort shop products description" in str(steps.told[0].error)
     given[FLIP] = given[FLIP].model_copy(update={"key": "approve-flip-7-0"})
     again = Steps("validated", round="7-0")
     assert play(again, given)[0].startswith("aborted")
