@@ -19,16 +19,15 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import rev_id
-from sqlalchemy import Column
+from sqlalchemy import Column, MetaData
 from sqlalchemy.exc import CompileError
 
 from lockkeeper.online import ddl, types
 from lockkeeper.ops import operations as online
-from lockkeeper.ops.quarantine import without_quarantine
+from lockkeeper.ops.quarantine import Table, table_of, without_quarantine
 from lockkeeper.ops.renames import ChangeTypeOp
 
 IMPORT = "import lockkeeper.ops  # noqa: F401"
-_Table = tuple[str | None, str]
 _CONCURRENTLY = "postgresql_concurrently"
 
 
@@ -38,29 +37,31 @@ def online_directives(
     """Rewrite generated revisions in place; on other databases than PostgreSQL leave them alone."""
     if context.dialect.name != "postgresql" or context.opts.get("render_as_batch"):
         return
+    models = context.opts.get("target_metadata") or ()
+    models = [models] if isinstance(models, MetaData) else list(models)
     written: list[ops.MigrationScript] = []
     for script in directives:
-        written += _rewrite(script)
+        written += _rewrite(script, models)
     directives[:] = written
 
 
-def _rewrite(script: ops.MigrationScript) -> list[ops.MigrationScript]:
+def _rewrite(script: ops.MigrationScript, models: list[MetaData]) -> list[ops.MigrationScript]:
     """Return the script, or two: tables first when an online operation needs them."""
     scripts = [script]
     for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
-        first = _online_first(upgrade)
+        first = _online_first(upgrade, models)
         needed = _made(upgrade) & _referred(first)
         if needed and len(script.upgrade_ops_list) == 1:
             scripts = [_tables_apart(script, upgrade, downgrade), script]
-        _online_first(downgrade)
+        _online_first(downgrade, models)
     return scripts
 
 
-def _online_first(container: ops.OpContainer) -> list[MigrateOperation]:
+def _online_first(container: ops.OpContainer, models: list[MetaData]) -> list[MigrateOperation]:
     """Convert the container's operations and sort them; return the online ones."""
     private = _made(container) | _dropped(container)
     back = isinstance(container, ops.DowngradeOps)
-    operations = without_quarantine(list(_flat(container.ops)))
+    operations = without_quarantine(list(_flat(container.ops)), models)
     several = _several_types(operations, back)
     converted = [new for each in operations for new in _convert(each, private, several, back)]
     first: list[MigrateOperation] = [each for each in converted if isinstance(each, online.Online)]
@@ -68,7 +69,7 @@ def _online_first(container: ops.OpContainer) -> list[MigrateOperation]:
     return first
 
 
-def _several_types(operations: Iterable[MigrateOperation], back: bool) -> set[_Table]:
+def _several_types(operations: Iterable[MigrateOperation], back: bool) -> set[Table]:
     """Return the tables of which more than one type would change: these changes stay Alembic's.
 
     One index or key may be on two of the columns: then the second is refused until the first is over, with
@@ -90,15 +91,15 @@ def _flat(operations: Iterable[MigrateOperation]) -> Iterable[MigrateOperation]:
             yield each
 
 
-def _made(container: ops.OpContainer) -> set[_Table]:
+def _made(container: ops.OpContainer) -> set[Table]:
     return {(op.schema, op.table_name) for op in _flat(container.ops) if isinstance(op, ops.CreateTableOp)}
 
 
-def _dropped(container: ops.OpContainer) -> set[_Table]:
+def _dropped(container: ops.OpContainer) -> set[Table]:
     return {(op.schema, op.table_name) for op in _flat(container.ops) if isinstance(op, ops.DropTableOp)}
 
 
-def _referred(operations: Iterable[MigrateOperation]) -> set[_Table]:
+def _referred(operations: Iterable[MigrateOperation]) -> set[Table]:
     return {
         (op.kw.get("referent_schema"), op.referent_table)
         for op in operations
@@ -121,28 +122,21 @@ def _tables_apart(
     return earlier
 
 
-def _take(container: ops.OpContainer, tables: set[_Table]) -> list[MigrateOperation]:
+def _take(container: ops.OpContainer, tables: set[Table]) -> list[MigrateOperation]:
     everything = list(_flat(container.ops))
-    taken = [each for each in everything if _table_of(each) in tables]
-    container.ops[:] = [each for each in everything if _table_of(each) not in tables]
+    taken = [each for each in everything if table_of(each) in tables]
+    container.ops[:] = [each for each in everything if table_of(each) not in tables]
     return taken
-
-
-def _table_of(operation: MigrateOperation) -> _Table | None:
-    if isinstance(operation, ops.CreateForeignKeyOp):
-        return operation.kw.get("source_schema"), operation.source_table
-    name = getattr(operation, "table_name", None)
-    return (getattr(operation, "schema", None), name) if name else None
 
 
 # -- one operation ----------------------------------------------------------------------------------------
 
 
 def _convert(
-    operation: MigrateOperation, private: set[_Table], several: set[_Table], back: bool
+    operation: MigrateOperation, private: set[Table], several: set[Table], back: bool
 ) -> Sequence[MigrateOperation]:
     """Return what stands for the operation: online, unless its table is nobody's yet."""
-    converter, table = _CONVERTERS.get(type(operation)), _table_of(operation)
+    converter, table = _CONVERTERS.get(type(operation)), table_of(operation)
     if converter is None or table in private:
         return [operation]
     converted = converter(operation)

@@ -131,22 +131,27 @@ def drop(claim: Claim, by: str, reason: str) -> None:
         session.run(f"ALTER TABLE {entry.relation} DROP COLUMN IF EXISTS {quote(change.hidden_name)}")
         for each in carried_of(entry):
             if not (change.old in each.name and not change.keeps_name):
-                session.run(_former_name(entry, each) or "SELECT 1")
+                session.run(_former_name(session, entry, each) or "SELECT 1")
         claim.advance(Stage.DROPPED, reason, by)
 
     session.short_work(entry.relation, f"Drop {change.old}", work)
     claim.refresh()
 
 
-def _former_name(entry: Entry, each: Carried) -> str | None:
-    """Return the statement that gives something carried the name of its model, which is free now."""
+def _former_name(session: Session, entry: Entry, each: Carried) -> str | None:
+    """Return the statement that gives something carried the name of its model, which is free now.
+
+    A revision may have dropped it since: the models want it no longer.
+    """
     name, former = each.new_name(entry.change), each.name
     if each.kind == "index":
-        return f"ALTER INDEX {quote_table(name, each.schema)} RENAME TO {quote(former)}"
+        return f"ALTER INDEX IF EXISTS {quote_table(name, each.schema)} RENAME TO {quote(former)}"
     if each.kind == "statistics":
         return f"ALTER STATISTICS {quote_table(name, each.schema)} RENAME TO {quote(former)}"
     if each.kind == "constraint p" or each.incoming:
         return None  # the contract has renamed these
+    if catalog.find_constraint(session, each.relation, name) is None:
+        return None
     return f"ALTER TABLE {each.relation} RENAME CONSTRAINT {quote(name)} TO {quote(former)}"
 
 
