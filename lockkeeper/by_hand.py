@@ -58,8 +58,8 @@ class ByHand(Protocol):
         """Undo the newest migration, which succeeded."""
         ...
 
-    def clean(self, *, waiting: bool = False) -> str:
-        """Remove what earlier runs have left, with ``waiting`` also what waits for a human."""
+    def clean(self, *, waiting: bool = False, quarantine: str | None = None) -> str:
+        """Remove what earlier runs have left, also what waits for a human, and a quarantine, by its name."""
         ...
 
     def begin_rename(self, asked: AskedRename) -> str:
@@ -117,9 +117,10 @@ class CommandLine:
         """See ``ByHand``."""
         return self.line("undo")
 
-    def clean(self, *, waiting: bool = False) -> str:
+    def clean(self, *, waiting: bool = False, quarantine: str | None = None) -> str:
         """See ``ByHand``."""
-        return self.line("clean", "--yes", *["--waiting"] * waiting)
+        named = ["--quarantine", quarantine] if quarantine else []
+        return self.line("clean", "--yes", *named, *["--waiting"] * waiting)
 
     def begin_rename(self, asked: AskedRename) -> str:
         """See ``ByHand``."""

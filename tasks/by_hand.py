@@ -40,9 +40,10 @@ class Deployments:
         """See ``ByHand``."""
         return self._run("undo")
 
-    def clean(self, *, waiting: bool = False) -> str:
+    def clean(self, *, waiting: bool = False, quarantine: str | None = None) -> str:
         """See ``ByHand``."""
-        return self._run("clean", **({"waiting": True} if waiting else {}))
+        asked = {"waiting": waiting, "quarantine": quarantine}
+        return self._run("clean", **{name: value for name, value in asked.items() if value})
 
     def begin_rename(self, asked: AskedRename) -> str:
         """See ``ByHand``. The deployment goes on where the ledger says, and asks what is to be decided."""

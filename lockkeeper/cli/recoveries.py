@@ -15,6 +15,7 @@ from lockkeeper.cli.runs import play
 from lockkeeper.cli.selection import select_target
 
 if TYPE_CHECKING:
+    from lockkeeper.by_hand import CommandLine
     from lockkeeper.config import Target
 
 
@@ -89,22 +90,25 @@ def clean(
     chosen = select_target(target, options)
     by_hand = command_line(chosen.name, options)
     if not yes:
-        return _would_remove(chosen, quarantine, waiting, by_hand.clean(waiting=waiting))
+        return _would_remove(chosen, quarantine, waiting, by_hand)
     runbook = functools.partial(run_clean, quarantine=quarantine, waiting=waiting)
     return play(context.obj, chosen, by_hand, None, runbook, report_file)
 
 
-def _would_remove(target: Target, quarantine: str | None, waiting: bool, command: str) -> Result:
+def _would_remove(target: Target, quarantine: str | None, waiting: bool, by_hand: CommandLine) -> Result:
     from lockkeeper.recovery.remains import find_remains, removable
     from lockkeeper.reports import text_table
 
     found = find_remains(target)
     going = removable(found, quarantine=quarantine, waiting=waiting)
     rows = [("would go" if one in going else "stays", one.kind, one.name, one.description) for one in found]
+    command = by_hand.clean(waiting=waiting, quarantine=quarantine) if going else None
     data = {
         "target": target.name,
         "would_remove": [f"{one.kind} {one.name}" for one in going],
         "stays": [f"{one.kind} {one.name}" for one in found if one not in going],
+        "next_command": command,
     }
-    headings = ("", "kind", "name", f"nothing was removed: {command}")
-    return Result(data=data, text=text_table(headings, rows) if rows else "nothing is left")
+    headings = ("", "kind", "name", "nothing was removed")
+    text = text_table(headings, rows) if rows else "nothing is left"
+    return Result(data=data, text=text, next_command=command)

@@ -45,7 +45,7 @@ BIGINT = make_request(
         LINES.restore("20261123T104500Z-1a2b3c", accept_loss=True),
         LINES.undo(),
         LINES.clean(),
-        LINES.clean(waiting=True),
+        LINES.clean(waiting=True, quarantine="shop_lk_failed_20261123104700"),
         LINES.begin_rename(make_request("products", "description", "description_new").asked()),
         LINES.begin_rename(BIGINT.asked()),
     ],

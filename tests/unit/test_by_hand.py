@@ -100,6 +100,7 @@ def test_a_registered_target_needs_no_more_than_its_name_and_the_policies_that_w
     assert lines.undo() == "lockkeeper undo shop"
     assert lines.clean() == "lockkeeper clean shop --yes"
     assert lines.clean(waiting=True) == "lockkeeper clean shop --yes --waiting"
+    assert lines.clean(quarantine="q1") == "lockkeeper clean shop --yes --quarantine q1"
     assert lines.migrate("head", "r1") == 'lockkeeper migrate shop --approve r1 --reason "..."'
     assert lines.migrate("+1", "r1") == 'lockkeeper migrate shop +1 --approve r1 --reason "..."'
     lines = command_line("shop", TargetOptions(set=["bake_time_s=60"]))

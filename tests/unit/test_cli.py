@@ -15,6 +15,7 @@ from lockkeeper.cli.options import TargetOptions
 from lockkeeper.cli.output import redacted
 from lockkeeper.cli.selection import entry_from_options, key_values, name_from_database, select_target
 from lockkeeper.errors import ConfigurationError
+from lockkeeper.recovery.remains import Remain
 from tests.unit.command_line import PASSWORD, Answer, Cli
 
 COMMANDS = (
@@ -109,6 +110,23 @@ def test_a_password_on_the_command_line_is_refused_and_never_shown(cli: Cli, hom
             assert answer.code == 2, arguments
             assert PASSWORD not in answer.out + answer.err, arguments
     assert not (home / "home" / "targets.toml").exists()
+
+
+def test_what_clean_would_remove_is_removed_by_the_line_below_it(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a line of its own, however long; where nothing would go, there is nothing to copy."""
+    add_shop(cli)
+    monkeypatch.setenv("SHOP_URL", f"postgresql://app:{PASSWORD}@db.example/shop")
+    newest = Remain("quarantine", "shop_lk_failed_20261123104700", "of a failed run", kept=True)
+    monkeypatch.setattr("lockkeeper.recovery.remains.find_remains", lambda _: [newest])
+    line = f"env LOCKKEEPER_HOME={home / 'home'} lockkeeper clean shop --yes --quarantine {newest.name}"
+    preview = cli("clean", "shop", "--quarantine", newest.name)
+    assert preview.out.endswith(f"\nNext:\n{line}\n")
+    assert cli("clean", "shop", "--quarantine", newest.name, "--json").document["next_command"] == line
+    stays = cli("clean", "shop")
+    assert "stays" in stays.out
+    assert "Next:" not in stays.out
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones(cli: Cli) -> None:
