@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 
 from benchmarks.recovery_benchmark import make_shop
 from lockkeeper.engine import Engine
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.models import Outcome
 from lockkeeper.postgres.connection import connect, fetch_all
 from lockkeeper.record import new_run_id
 from lockkeeper.recoveries import run_recover
-from lockkeeper.recovery.capture.files import HOME_VARIABLE, captures_home
+from lockkeeper.recovery.capture.files import captures_home
 from lockkeeper.runbook import MigrationRequest
 from tests.acceptance.conftest import Shop
 from tests.acceptance.journal_writers import BAD_MIGRATIONS, Judgement, judge, wait_for_commits, writing

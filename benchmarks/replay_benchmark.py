@@ -29,10 +29,10 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import LocalStorageSettings, Target
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.local.postgres_server import temporary_postgres
 from lockkeeper.postgres.connection import connect, execute
 from lockkeeper.recovery.capture import Capture, starting_capture
-from lockkeeper.recovery.capture.files import HOME_VARIABLE
 from lockkeeper.recovery.replay import Replay, start_replay
 from lockkeeper.recovery.replay.bookkeeping import read_progress
 

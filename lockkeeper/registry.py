@@ -35,6 +35,7 @@ from lockkeeper.config import (
     Target,
 )
 from lockkeeper.errors import ConfigurationError
+from lockkeeper.home import lockkeeper_home
 from lockkeeper.redaction import redact, register_secret
 
 if sys.version_info >= (3, 11):
@@ -209,8 +210,8 @@ def make_entry(what: str, values: Mapping[str, Any]) -> TargetEntry:
 
 def registry_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the targets are registered."""
-    if home := environ.get("LOCKKEEPER_HOME"):
-        return Path(home).expanduser() / FILE_NAME
+    if home := lockkeeper_home(environ):
+        return home / FILE_NAME
     base = environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "lockkeeper" / FILE_NAME
 

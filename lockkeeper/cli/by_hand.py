@@ -18,15 +18,15 @@ from typer.models import OptionInfo
 
 from lockkeeper.by_hand import LEFT_OUT, CommandLine
 from lockkeeper.cli.options import TargetOptions
+from lockkeeper.home import HOME_VARIABLE, lockkeeper_home
 
 PROGRAM = "lockkeeper"
-HOME_VARIABLE = "LOCKKEEPER_HOME"  # of the registry, and of what runs leave on this machine
 
 
 def command_line(target: str, options: TargetOptions) -> CommandLine:
     """Return the commands for a target that was selected with these options, on this machine."""
-    home = os.environ.get(HOME_VARIABLE)
-    variables = ("env", f"{HOME_VARIABLE}={Path(home).absolute()}") if home else ()
+    home = lockkeeper_home()
+    variables = ("env", f"{HOME_VARIABLE}={home}") if home else ()
     return CommandLine(target, tuple(_words(options)), (*variables, _program()))
 
 

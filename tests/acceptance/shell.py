@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lockkeeper.recovery.capture.files import HOME_VARIABLE
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.registry import FILE_NAME, Registry, make_entry
 
 PROGRAMS = Path(sys.executable).parent

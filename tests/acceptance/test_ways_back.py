@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from lockkeeper.engine import Engine
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.models import Outcome, RunReport
 from lockkeeper.operations import run_backup, run_restore
 from lockkeeper.postgres.connection import connect, execute, fetch_all, fetch_value
 from lockkeeper.record import new_run_id
 from lockkeeper.recoveries import run_clean, run_recover, run_undo
-from lockkeeper.recovery.capture.files import HOME_VARIABLE
 from lockkeeper.recovery.remains import find_remains
 from lockkeeper.runbook import MigrationRequest
 from tests.acceptance.journal_writers import judge, prepare, wait_for_commits, writing

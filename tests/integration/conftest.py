@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from lockkeeper.config import AlembicSettings, LocalStorageSettings, Policies, StorageSettings, Target
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.local.postgres_server import EmbeddedPostgres, temporary_postgres
 from lockkeeper.postgres.connection import connect, execute, libpq_environment
 from lockkeeper.process import run_program
 from lockkeeper.recovery.capture import find_captures
-from lockkeeper.recovery.capture.files import HOME_VARIABLE
 from lockkeeper.recovery.replay import open_replay
 from tests.integration.capture_story import SHOP
 from tests.integration.captured import Line, captured_line, run

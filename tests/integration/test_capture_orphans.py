@@ -10,6 +10,7 @@ import pytest
 
 from lockkeeper.config import Target
 from lockkeeper.errors import StorageError
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.postgres.connection import connect, execute, fetch_all
 from lockkeeper.recovery import remains as remains_module
@@ -17,7 +18,7 @@ from lockkeeper.recovery.capture import (
     find_captures,
     own_session_statements,
 )
-from lockkeeper.recovery.capture.files import HOME_VARIABLE, captures_home
+from lockkeeper.recovery.capture.files import captures_home
 from lockkeeper.recovery.capture.orphans import drop_orphan, find_orphans
 from lockkeeper.recovery.remains import find_remains, remove_remains
 from tests.integration.capture_story import begin, eventually, identities, kill, left_on_server

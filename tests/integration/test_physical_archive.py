@@ -14,6 +14,7 @@ from lockkeeper.backup.progress import silent
 from lockkeeper.config import Target
 from lockkeeper.engine import Engine
 from lockkeeper.errors import BackupCorruptError, RefusedError
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.local.daemons import end_process
 from lockkeeper.local.postgres_server import EmbeddedPostgres
 from lockkeeper.models import BackupManifest, Outcome
@@ -25,7 +26,7 @@ from lockkeeper.physical.scratch import scratch_folder
 from lockkeeper.physical.serving import Serving
 from lockkeeper.physical.verify import compared
 from lockkeeper.postgres.connection import connect, execute, fetch_value
-from lockkeeper.recovery.capture.files import HOME_VARIABLE, load
+from lockkeeper.recovery.capture.files import load
 from lockkeeper.runbook import MigrationRequest
 from lockkeeper.storage import open_storage
 from tests.integration.restorable import fill, until

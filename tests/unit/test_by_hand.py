@@ -23,6 +23,8 @@ from lockkeeper.cli.selection import entry_from_options
 from lockkeeper.errors import ConfigurationError
 from lockkeeper.models import BackupState, Outcome, RestoreReport, utc_now
 from lockkeeper.operations import run_restore
+from lockkeeper.recovery.capture.files import captures_home
+from lockkeeper.registry import registry_path
 from lockkeeper.renaming import RenamePolicy, RenameRequest, make_request
 from lockkeeper.runbook import MigrationRequest
 
@@ -117,6 +119,18 @@ def test_a_registry_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch, elsewher
         "undo",
         "shop",
     ]
+
+
+def test_a_home_that_no_shell_has_expanded_is_the_same_in_the_line_the_registry_and_for_captures(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Path
+) -> None:
+    """As systemd and an .env file set it."""
+    monkeypatch.setenv("HOME", str(elsewhere / "me"))
+    monkeypatch.setenv("LOCKKEEPER_HOME", "~/lk")
+    home = elsewhere / "me" / "lk"
+    assert shlex.split(command_line("shop", TargetOptions()).undo())[1] == f"LOCKKEEPER_HOME={home}"
+    assert registry_path() == home / "targets.toml"
+    assert captures_home() == home / "captures"
 
 
 def test_a_program_that_no_shell_finds_is_named_by_its_path(

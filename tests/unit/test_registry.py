@@ -243,5 +243,7 @@ def test_a_misspelt_key_in_the_file_is_named_with_its_target(registry: Registry)
 
 def test_the_registry_is_where_lockkeeper_home_says() -> None:
     assert registry_path({"LOCKKEEPER_HOME": "/x"}) == Path("/x/targets.toml")
+    with pytest.raises(ConfigurationError, match="LOCKKEEPER_HOME is '~no-such-user/x'"):
+        registry_path({"LOCKKEEPER_HOME": "~no-such-user/x"})
     assert registry_path({"XDG_CONFIG_HOME": "/c"}) == Path("/c/lockkeeper/targets.toml")
     assert registry_path({}) == Path.home() / ".config" / "lockkeeper" / "targets.toml"

@@ -13,9 +13,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from lockkeeper.errors import RefusedError
+from lockkeeper.home import lockkeeper_home
 from lockkeeper.models import Fact
 
-HOME_VARIABLE = "LOCKKEEPER_HOME"
 CLAIM_WAIT_S = 3.0
 _POLL_S = 0.01
 _Model = TypeVar("_Model", bound=Fact)
@@ -23,8 +23,7 @@ _Model = TypeVar("_Model", bound=Fact)
 
 def captures_home() -> Path:
     """Return the folder of all captures: ``$LOCKKEEPER_HOME/captures``, or below ``~/.local/state``."""
-    home = os.environ.get(HOME_VARIABLE)
-    return (Path(home) if home else Path.home() / ".local" / "state" / "lockkeeper") / "captures"
+    return (lockkeeper_home() or Path.home() / ".local" / "state" / "lockkeeper") / "captures"
 
 
 def capture_folder(target: str, run_id: str) -> Path:

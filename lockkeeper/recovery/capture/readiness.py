@@ -6,9 +6,10 @@ from typing import Any
 
 from lockkeeper.config import Target
 from lockkeeper.errors import LockkeeperError
+from lockkeeper.home import HOME_VARIABLE
 from lockkeeper.models import Check
 from lockkeeper.postgres.connection import Connection, connect, fetch_all, fetch_value, named_query
-from lockkeeper.recovery.capture.files import HOME_VARIABLE, captures_home
+from lockkeeper.recovery.capture.files import captures_home
 from lockkeeper.recovery.capture.models import CaptureLimits, Marks, OutsideTable, Readiness
 from lockkeeper.recovery.capture.tables import PACKAGE, Choice, choose_tables, read_tables
 from lockkeeper.storage.local import disk_of
