@@ -5,17 +5,16 @@ No content but that of keys is in a finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lockkeeper.lint.names import quoted
-from lockkeeper.models import DataFingerprint, TableFingerprint
-from lockkeeper.postgres.fingerprint import SHOWN_KEYS, RowDifferences, compare_data
+from lockkeeper.models import DataFingerprint, SchemaFingerprint, TableFingerprint
+from lockkeeper.postgres.fingerprint import LARGE_OBJECTS, SHOWN_KEYS, RowDifferences, compare_data
 from lockkeeper.proving.models import Finding, FindingKind
 from lockkeeper.proving.observation import subject_of
 
 AFTER_DOWNGRADE, AFTER_UPGRADE = "after the downgrade", "after the upgrade"
-_LARGE_OBJECTS = "large objects"
 
 LookCloser = Callable[[str], RowDifferences | None]
 """Table, or ``large objects`` -> how its rows differ, as far as that can be said."""
@@ -25,12 +24,36 @@ def _nothing_remembered(_table: str) -> None:
     return None
 
 
+def rewritten_columns(
+    schemas: tuple[SchemaFingerprint, SchemaFingerprint], data: tuple[DataFingerprint, DataFingerprint]
+) -> dict[str, set[str]]:
+    """Return table -> columns whose values are written in another way than before, as another type's are.
+
+    Whether such a value is the same as before cannot be told. Where all of them are written as before (an
+    integer that becomes a bigger one), the column is not among them.
+    """
+    (was, now), (before, after) = (one.objects.get("column", {}) for one in schemas), data
+    found: dict[str, set[str]] = {}
+    for table, old in before.tables.items():
+        new = after.tables.get(table)
+        for column, digest in old.columns.items():
+            name = f"{table}.{quoted(column)}"
+            if new and new.columns.get(column, digest) != digest and _type(was, name) != _type(now, name):
+                found.setdefault(table, set()).add(column)
+    return found
+
+
+def _type(columns: Mapping[str, Mapping[str, object]], name: str) -> object:
+    return columns.get(name, {}).get("type")
+
+
 def data_findings(
     before: DataFingerprint,
     after: DataFingerprint,
     look_closer: LookCloser = _nothing_remembered,
     *,
     when: str = AFTER_DOWNGRADE,
+    left_out: Mapping[str, Collection[str]] | None = None,
 ) -> list[Finding]:
     """Say which rows and values that were there before are not there after a downgrade.
 
@@ -39,17 +62,19 @@ def data_findings(
         after: the content after the downgrade.
         look_closer: asked once for each table that differs, while the database is as ``after`` says.
         when: what ``after`` is after, for the messages.
+        left_out: table -> columns of which nothing is said, see ``rewritten_columns``.
 
     Raises:
         DatabaseError: ``look_closer`` could not read a table.
     """
     pairs = [(name, old, after.tables.get(name)) for name, old in before.tables.items()]
     if before.large_objects and after.large_objects:
-        pairs.append((_LARGE_OBJECTS, before.large_objects, after.large_objects))
+        pairs.append((LARGE_OBJECTS, before.large_objects, after.large_objects))
     found: list[Finding] = []
     for name, old, new in pairs:
         if old != new and (new is not None or old.rows):
-            found += _Table(name, old, new, look_closer(name), when).findings()
+            silent = (left_out or {}).get(name, ())
+            found += _Table(name, old, new, look_closer(name), when, silent).findings()
     return found + _sequence_findings(before, after, when)
 
 
@@ -77,6 +102,7 @@ class _Table:
     new: TableFingerprint | None
     closer: RowDifferences | None
     when: str
+    left_out: Collection[str] = ()
 
     def findings(self) -> list[Finding]:
         if self.new is None:
@@ -85,8 +111,8 @@ class _Table:
             return [_lost(self.name, message, self.old.rows, keys)]
         gone = list(self._gone_columns(self.new))
         if self.new.rows != self.old.rows:
-            return [*gone, self._other_number(self.new.rows)]
-        if self.name == _LARGE_OBJECTS:
+            return [*gone, self._other_number(self.new)]
+        if self.name == LARGE_OBJECTS:
             message = f"of {self.old.rows} large objects {self._objects()} {self.when}"
             return [self._changed(self.name, message)]
         return [*gone, *self._other_values(self.new)]
@@ -96,36 +122,50 @@ class _Table:
             count, keys = self.old.rows, self._keys(column)
             if self.closer and self.closer.complete:
                 count = self.closer.changed.get(column, 0)  # a row without a value there has lost none
+                if not count:
+                    continue
             subject = f"{self.name}.{quoted(column)}"
             message = f"column {subject} is gone with the values of {rows(count)}{_named(count, keys)}"
             yield _lost(subject, message, count, keys)
 
-    def _other_number(self, after: int) -> Finding:
-        before, closer = self.old.rows, self.closer
+    def _other_number(self, new: TableFingerprint) -> Finding:
+        before, after = self.old.rows, new.rows
+        closer = self.closer or RowDifferences(keyed=False, rows=before, looked_at=0)
         message = f"{self.name} had {rows(before)} and has {after} {self.when}"
-        if self.name == _LARGE_OBJECTS:
+        if self.name == LARGE_OBJECTS:
             message = f"there were {before} large objects and are {after} {self.when}"
-        missing, unexpected = max(0, before - after), max(0, after - before)
-        if closer and closer.keyed:
+        if closer.keyed:
             what = [*_missing_and_new(closer), *map(self._differs, sorted(closer.changed))]
             message += f": {_of_those_remembered(closer)}{', '.join(what) or 'none differs'}"
-            if closer.complete:
-                missing, unexpected = closer.missing, closer.unexpected
-        if after < before:
-            return _lost(self.name, message, missing, closer.missing_keys if closer else ())
-        keys = closer.unexpected_keys if closer else ()
-        return Finding(
-            kind=FindingKind.RESIDUE, subject=self.name, message=message, rows=unexpected, keys=keys
-        )
+        if after > before:
+            return self._more_rows(message, new, closer)
+        missing = closer.missing if closer.keyed and closer.complete else before - after
+        return _lost(self.name, message, missing, closer.missing_keys)
+
+    def _more_rows(self, message: str, new: TableFingerprint, closer: RowDifferences) -> Finding:
+        """Make a finding of the worst that is known: rows that came may hide others that went."""
+        if closer.missing:
+            return _lost(self.name, message, closer.missing, closer.missing_keys)
+        if changed := sorted(column for column in closer.changed if column in new.columns):
+            message += "" if closer.keyed else f": {', '.join(map(self._differs, changed))}"
+            return self._changed(self.name, message, *changed)
+        count = closer.unexpected if closer.keyed and closer.complete else new.rows - self.old.rows
+        keys = closer.unexpected_keys
+        return Finding(kind=FindingKind.RESIDUE, subject=self.name, message=message, rows=count, keys=keys)
 
     def _other_values(self, new: TableFingerprint) -> Iterator[Finding]:
         old = self.old
-        differing = [name for name in old.columns if new.columns.get(name, "") not in ("", old.columns[name])]
+        differing = [
+            name
+            for name in old.columns
+            if name not in self.left_out and new.columns.get(name, "") not in ("", old.columns[name])
+        ]
         for column in differing:
             subject = f"{self.name}.{quoted(column)}"
             message = f"column {subject} has other values {self.when}{self._where(column)}"
             yield self._changed(subject, message, column)
-        if not differing and old.columns.keys() == new.columns.keys() and old.digest != new.digest:
+        comparable = not self.left_out and old.columns.keys() == new.columns.keys()
+        if not differing and comparable and old.digest != new.digest:
             message = f"values were exchanged between the rows of {self.name} ({rows(old.rows)})"
             if self.closer and self.closer.keyed:
                 what = ", ".join(map(self._differs, sorted(self.closer.changed)))
@@ -160,7 +200,8 @@ class _Table:
 
     def _differs(self, column: str) -> str:
         count = self.closer.changed[column] if self.closer else 0
-        return f"column {quoted(column)} differs in {count}{_named(count, self._keys(column))}"
+        least = "" if self.closer and self.closer.keyed else "at least "
+        return f"column {quoted(column)} differs in {least}{count}{_named(count, self._keys(column))}"
 
     def _keys(self, column: str) -> tuple[str, ...]:
         return self.closer.changed_keys.get(column, ()) if self.closer else ()

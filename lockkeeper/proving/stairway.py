@@ -17,7 +17,7 @@ from lockkeeper.measured import SelfWait
 from lockkeeper.models import DataFingerprint, Revision, RevisionTiming, SchemaFingerprint
 from lockkeeper.online.errors import LOCK_NOT_AVAILABLE
 from lockkeeper.postgres.fingerprint import compare_schemas
-from lockkeeper.proving.data_findings import AFTER_UPGRADE, data_findings
+from lockkeeper.proving.data_findings import AFTER_UPGRADE, data_findings, rewritten_columns
 from lockkeeper.proving.declarations import Declarations
 from lockkeeper.proving.models import Finding, FindingKind, ProofState, RevisionProof
 from lockkeeper.proving.observation import (
@@ -129,8 +129,7 @@ class Stairway:
         findings += [_invalid(name) for name in sorted(new_invalid)]
         declared = self._declarations.irreversible.get(step.id)
         if declared is not None:
-            done = data_findings(data, self.data, self._rows.look_closer(), when=AFTER_UPGRADE)
-            facts["data_changes"] = tuple(one.message for one in done)
+            facts["data_changes"] = self._data_changes(before, data)
             return ProofState.IRREVERSIBLE, declared
         if not self._down(step, heads, facts, findings):
             return ProofState.FAILED, None
@@ -139,6 +138,13 @@ class Stairway:
         findings += [self._judged(step, one) for one in left]
         self._up_again(step, after, facts, findings)
         return ProofState.PASSED, None
+
+    def _data_changes(self, schema: SchemaFingerprint, data: DataFingerprint) -> tuple[str, ...]:
+        """Say what became of rows and values that there were, other than that their type is another one."""
+        left_out = rewritten_columns((schema, self.schema), (data, self.data))
+        look_closer = self._rows.look_closer(left_out)
+        done = data_findings(data, self.data, look_closer, when=AFTER_UPGRADE, left_out=left_out)
+        return tuple(one.message for one in done)
 
     def _move(self, step: Revision, *, downgrade: bool = False) -> RevisionTiming:
         """Apply or revert; what failed and left nothing is tried once more in a fresh process.

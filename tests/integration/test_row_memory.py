@@ -10,8 +10,9 @@ from sqlalchemy.engine import URL
 from lockkeeper.errors import DatabaseError
 from lockkeeper.postgres.connection import Connection, connect, execute, fetch_all
 from lockkeeper.postgres.fence import transaction
-from lockkeeper.postgres.fingerprint import RowDifferences, RowMemory, data_fingerprint
+from lockkeeper.postgres.fingerprint import RowDifferences, RowMemory, data_fingerprint, schema_fingerprint
 from lockkeeper.postgres.fingerprint.data import Table, list_tables
+from lockkeeper.proving.data_findings import AFTER_UPGRADE, data_findings, rewritten_columns
 
 ROWS = """
 CREATE TABLE t (tenant int, id text, secret text, n numeric, PRIMARY KEY (id, tenant));
@@ -98,6 +99,32 @@ def test_a_key_that_is_gone_leaves_the_numbers(differ) -> None:
     (found,) = differ("ALTER TABLE t DROP tenant; UPDATE t SET n = -1 WHERE id = 'k9'", "public.t").values()
     assert not found.keyed
     assert (found.missing, found.changed["n"], found.changed["tenant"]) == (0, 1, 5000)
+
+
+def test_a_key_of_another_type_is_not_told_as_rows_that_went_and_came(database: URL) -> None:
+    with connect(database, "tests") as connection:
+        execute(connection, "CREATE TABLE t (id int PRIMARY KEY, n int, v text)")
+        execute(connection, "INSERT INTO t SELECT i, i, 'x' FROM generate_series(1, 20) AS i")
+        data, schema = data_fingerprint(database), schema_fingerprint(connection)
+        memory = RowMemory(connection)
+        memory.remember(data)
+
+        def told() -> list[str]:
+            now = data_fingerprint(database)
+            left_out = rewritten_columns((schema, schema_fingerprint(connection)), (data, now))
+            assert left_out == {"public.t": {"id"}}
+            done = data_findings(
+                data, now, memory.look_closer(left_out), when=AFTER_UPGRADE, left_out=left_out
+            )
+            return [one.message for one in done]
+
+        execute(connection, "ALTER TABLE t ALTER id TYPE text, ALTER n TYPE bigint")
+        assert told() == []
+        execute(connection, "UPDATE t SET v = 'y' WHERE id = '7'")
+        assert told() == [
+            "column public.t.v has other values after the upgrade: "
+            "at least 1 of 20 rows differ (without a key it cannot be told which)"
+        ]
 
 
 def test_a_key_that_is_none_any_more_may_come_twice(differ) -> None:

@@ -71,6 +71,32 @@ def test_rows_without_a_key_are_only_counted() -> None:
     ]
 
 
+def test_rows_that_came_hide_none_that_went_or_changed() -> None:
+    before, after = fingerprint(3, a="1", b="2"), fingerprint(5, a="1", b="9")
+    known = {"keyed": True, "rows": 3, "looked_at": 3, "unexpected": 3, "unexpected_keys": ("a=9",)}
+    gone = RowDifferences(**known, missing=1, missing_keys=("a=2",))
+    (finding,) = data_findings(before, after, lambda _table: gone)
+    assert (finding.kind, finding.rows, finding.keys) == (FindingKind.DATA_LOST, 1, ("a=2",))
+    other = RowDifferences(**known, changed={"b": 2}, changed_keys={"b": ("a=1", "a=3")})
+    (finding,) = data_findings(before, after, lambda _table: other)
+    assert (finding.kind, finding.rows, finding.keys) == (FindingKind.DATA_CHANGED, 2, ("a=1", "a=3"))
+    (finding,) = data_findings(before, after, lambda _table: RowDifferences(**known))
+    assert (finding.kind, finding.rows, finding.keys) == (FindingKind.RESIDUE, 3, ("a=9",))
+    keyless = RowDifferences(keyed=False, rows=3, looked_at=3, unexpected=2, changed={"b": 2})
+    assert told(before, after, keyless) == [
+        "public.t had 3 rows and has 5 after the downgrade: column b differs in at least 2"
+    ]
+
+
+def test_a_column_without_a_value_takes_none_with_it() -> None:
+    before, after = fingerprint(3, a="1", b="2"), fingerprint(3, a="1")
+    known = {"keyed": True, "rows": 3}
+    assert told(before, after, RowDifferences(**known, looked_at=3)) == []
+    assert told(before, after, RowDifferences(**known, looked_at=2)) == [
+        "column public.t.b is gone with the values of 3 rows"
+    ], "not all of them were looked at"
+
+
 def test_values_that_were_exchanged_are_told_by_their_rows() -> None:
     closer = RowDifferences(
         keyed=True, rows=3, looked_at=3, changed={"b": 2}, changed_keys={"b": ("a=1", "a=2")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockkeeper.postgres.fingerprint.data import data_fingerprint
+from lockkeeper.postgres.fingerprint.data import LARGE_OBJECTS, data_fingerprint
 from lockkeeper.postgres.fingerprint.data_comparison import compare_data
 from lockkeeper.postgres.fingerprint.row_differences import SHOWN_KEYS, RowDifferences
 from lockkeeper.postgres.fingerprint.row_memory import RowMemory
@@ -10,6 +10,7 @@ from lockkeeper.postgres.fingerprint.schema import schema_fingerprint
 from lockkeeper.postgres.fingerprint.schema_comparison import compare_schemas
 
 __all__ = [
+    "LARGE_OBJECTS",
     "SHOWN_KEYS",
     "RowDifferences",
     "RowMemory",

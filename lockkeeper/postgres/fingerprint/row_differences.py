@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lockkeeper.postgres.fingerprint.hashing import PACKED_BYTES, column_seed
@@ -30,6 +30,15 @@ class Rows:
         return [
             b"".join(hashes[place : place + PACKED_BYTES] for place in places) for _, hashes in self.found
         ]
+
+    def without(self, columns: Collection[str]) -> Rows:
+        """Leave ``columns`` out; a key that has one of them names no row any more."""
+        kept = tuple(name for name in self.columns if name not in columns)
+        if kept == self.columns:
+            return self
+        key = () if set(self.key) & set(columns) else self.key
+        names = (name for name, _ in self.found)
+        return Rows(kept, key, list(zip(names, self.hashes_of(kept), strict=True)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Only ACCESS SHARE is taken, while rows are read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -136,13 +136,18 @@ class RowMemory:
         """Say how the rows of one table differ now: one question of ``look_closer``."""
         return self.look_closer()(name)
 
-    def look_closer(self) -> Callable[[str], RowDifferences | None]:
+    def look_closer(
+        self, left_out: Mapping[str, Collection[str]] | None = None
+    ) -> Callable[[str], RowDifferences | None]:
         """Return what says how the rows of a table (or ``large objects``) differ now.
 
         It is for one round of questions, while the schema stays as it is: it reads the catalogue once. It
         says None when nothing can be said: of a table that had no rows, and of one that fits into memory in
         part only and has no key, or has lost it: the same rows cannot be found again then. It raises
         DatabaseError when the table cannot be read.
+
+        Args:
+            left_out: table -> columns that are not looked at, since their values are written in another way.
         """
         listed = functools.cache(lambda: {table.name: table for table in list_tables(self._connection)})
 
@@ -150,9 +155,10 @@ class RowMemory:
             kept = self._kept.get(name)
             if kept is None:
                 return None
+            before = kept.rows.without((left_out or {}).get(name, ()))
             with pinned_settings(self._connection):
-                now = self._read_again(name, kept, listed)
-            return None if now is None else compare_rows(kept.rows, now, rows=kept.fingerprint.rows)
+                now = self._read_again(name, before, kept.share, listed)
+            return None if now is None else compare_rows(before, now, rows=kept.fingerprint.rows)
 
         return differences
 
@@ -171,18 +177,20 @@ class RowMemory:
         for start in range(0, len(readings), _TABLES_AT_ONCE):
             yield from self._rows(readings[start : start + _TABLES_AT_ONCE])
 
-    def _read_again(self, name: str, kept: _Kept, listed: Callable[[], Mapping[str, Table]]) -> Rows | None:
+    def _read_again(
+        self, name: str, before: Rows, share: int, listed: Callable[[], Mapping[str, Table]]
+    ) -> Rows | None:
         if name == LARGE_OBJECTS:
-            return self._large_objects(kept.share)
+            return self._large_objects(share)
         table = listed().get(name)
         if table is None:
-            return Rows(kept.rows.columns, kept.rows.key, ())
+            return Rows(before.columns, before.key, ())
         there = {column.name for column in table.columns}
-        if kept.share < BUCKETS and not (kept.rows.key and there.issuperset(kept.rows.key)):
+        if share < BUCKETS and not (before.key and there.issuperset(before.key)):
             return None
-        columns = _named(table, [column for column in kept.rows.columns if column in there])
-        key = _named(table, [column for column in kept.rows.key if column in there])
-        ((_, rows),) = self._rows([_Reading(table, columns, key, kept.share)])
+        columns = _named(table, [column for column in before.columns if column in there])
+        key = _named(table, [column for column in before.key if column in there])
+        ((_, rows),) = self._rows([_Reading(table, columns, key, share)])
         return rows
 
     def _rows(self, readings: Sequence[_Reading]) -> Iterator[tuple[str, Rows]]:

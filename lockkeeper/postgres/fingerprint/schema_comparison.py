@@ -27,10 +27,12 @@ _PHRASES: dict[tuple[str, Any], str] = {
     ("row level security", True): "has row level security switched on",
     ("not null", "no"): "is nullable now",
     ("not null", "yes"): "is NOT NULL now",
+    ("not null for children", "no"): "is NOT NULL without its children now",
+    ("not null for children", "yes"): "is NOT NULL in its children, too",
 }
 _MAINTAIN_SINCE = 17
 # Manifests of earlier releases do not have these, and what is not known is no difference.
-_ADDED_LATER = frozenset({"origin"})
+_ADDED_LATER = frozenset({"origin", "not null for children"})
 
 
 def compare_schemas(

@@ -15,12 +15,14 @@ SELECT
                   AND o.contype = 'n'
                   AND o.conkey = ARRAY[a.attnum] AND NOT o.convalidated
             ) THEN 'not validated'
+            ELSE 'yes' END,
+        'not null for children', CASE
             WHEN EXISTS (
                 SELECT FROM pg_constraint AS o
                 WHERE o.conrelid = c.oid
                   AND o.contype = 'n'
                   AND o.conkey = ARRAY[a.attnum] AND o.connoinherit
-            ) THEN 'not inherited'
+            ) THEN 'no'
             ELSE 'yes' END,
         'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
         'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
