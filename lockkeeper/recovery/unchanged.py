@@ -68,7 +68,11 @@ def judge_table(facts: TableFacts) -> str | None:
         # The migration wrote no row here and re-created nothing: whatever changed, it was not by it.
         return None
     if facts.counted is not None and facts.counted == facts.own:
-        return f"table {facts.table}: the migration changed it and the downgrade did not bring it back"
+        # Sessions may hold counts back still: that nobody else wrote is no proof, and decides nothing here.
+        return (
+            f"table {facts.table}: as far as the server's counters tell yet, the migration changed it "
+            "and the downgrade did not bring it back"
+        )
     return (
         f"table {facts.table}: its content is not that of before, and it cannot be told whether "
         "the migration or the application changed it"
