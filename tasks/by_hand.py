@@ -59,8 +59,9 @@ class Deployments:
     def abort_rename(self, asked: AskedRename) -> str:
         """See ``ByHand``. No deployment aborts: a run asks, and is answered so."""
         return (
-            f'lockkeeper abort RUN --reason "{LEFT_OUT}" (RUN is the id of the flow run that asks about it; '
-            f"where none does, one that will is started with: {self.begin_rename(asked)})"
+            f'lockkeeper abort RUN --reason "{LEFT_OUT}"\n'
+            f"RUN is the id of the flow run that asks about it; where none does, start one, which will:\n"
+            f"{self.begin_rename(asked)}"
         )
 
     def inspect_renames(self) -> None:

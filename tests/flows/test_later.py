@@ -107,7 +107,8 @@ def test_what_waits_or_has_begun_is_answered_and_not_begun_once_more() -> None:
     assert LINES.approve_rename("flip", BIGINT.asked()) == LINES.begin_rename(BIGINT.asked()), (
         "a script's run does not wait"
     )
-    assert waiting.abort_rename(BIGINT.asked()).startswith('lockkeeper abort RUN --reason "..."')
+    answer, _, start = waiting.abort_rename(BIGINT.asked()).splitlines()
+    assert (answer, start) == ('lockkeeper abort RUN --reason "..."', LINES.begin_rename(BIGINT.asked()))
 
 
 def test_a_plain_name_stands_in_a_line_as_it_is() -> None:
