@@ -99,18 +99,19 @@ class RenameRevisions:
         columns = [self.table, self.old, self.new]
         place = {"schema": self.schema}
         change = {**place, "type_": self.new_type, "up": self.up, "down": self.down}
+        back = {**place, "type_": self.new_type}
         what = f"{self.table}.{self.old} to {self.new}"
         return [
             NewRevision(
                 f"expand {what}",
                 _call("expand_rename_online", columns, change),
-                _call("abort_rename_online", columns, place),
+                _call("abort_rename_online", columns, back),
                 expand_id,
             ),
             NewRevision(
                 f"contract {what}",
                 _call("contract_rename_online", columns, place),
-                _call("undo_contract_online", columns, place),
+                _call("undo_contract_online", columns, back),
                 contract_id,
             ),
         ]

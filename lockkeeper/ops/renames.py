@@ -61,8 +61,9 @@ class RenameStep(Online, MigrateOperation):
         raise NotImplementedError
 
     def entry(self, session: Session) -> Entry | None:
-        """Return the change as the ledger has it."""
-        return ledger.find_named(session, self.schema, self.table_name, self.old, self.new)
+        """Return the change as the ledger has it; with a type, the one to that type."""
+        names = (self.schema, self.table_name, self.old, self.new)
+        return ledger.find_named(session, *names, new_type=self.terms.get("new_type"))
 
     def known(self, session: Session) -> Entry:
         """Return the change, which must have begun."""
@@ -186,14 +187,17 @@ class UndoContractOnlineOp(RenameStep):
         new: str,
         *,
         schema: str | None = None,
+        type_: str | None = None,
         lock_policy: LockPolicy | None = None,
     ) -> None:
         """Give the old column its name back, with the writes since.
 
+        ``type_`` tells the change from another one of the same names, which was made before or after it.
+
         Raises:
             StageRefusedError: it has been dropped.
         """
-        cls.start(operations, (table_name, old, new), lock_policy, schema=schema)
+        cls.start(operations, (table_name, old, new), lock_policy, schema=schema, new_type=type_)
 
     def advance(self, session: Session) -> None:
         """Undo, and make the new column's keys again."""
@@ -220,14 +224,15 @@ class AbortRenameOnlineOp(RenameStep):
         new: str,
         *,
         schema: str | None = None,
+        type_: str | None = None,
         lock_policy: LockPolicy | None = None,
     ) -> None:
-        """Take the new column away; the old one has all writes.
+        """Take the new column away; the old one has all writes. ``type_`` as in the contract's way back.
 
         Raises:
             StageRefusedError: the contract has to be undone first.
         """
-        cls.start(operations, (table_name, old, new), lock_policy, schema=schema)
+        cls.start(operations, (table_name, old, new), lock_policy, schema=schema, new_type=type_)
 
     def advance(self, session: Session) -> None:
         """Abort, unless that was done."""
@@ -250,7 +255,8 @@ class ChangeTypeOp(Online, ops.AlterColumnOp):
         names: dict[str, Any] = {"table_name": self.table_name, "old": name, "new": name}
         if self.back:
             kinds: list[type[RenameStep]] = [UndoContractOnlineOp, AbortRenameOnlineOp]
-            return [kind(**names, schema=self.schema) for kind in kinds]
+            changed_to = ddl.type_sql(self.existing_type)
+            return [kind(**names, schema=self.schema, new_type=changed_to) for kind in kinds]
         expand = ExpandRenameOnlineOp(**names, schema=self.schema, new_type=ddl.type_sql(self.modify_type))
         return [expand, ContractRenameOnlineOp(**names, schema=self.schema)]
 

@@ -86,6 +86,13 @@ class ColumnChange:
         return ddl.derived_name(self.old, HIDDEN)
 
     @property
+    def type_as_asked(self) -> str | None:
+        """The new type, however it is spelt, unless a name in it is quoted."""
+        if self.new_type is None or '"' in self.new_type:
+            return self.new_type
+        return "".join(self.new_type.casefold().split())
+
+    @property
     def subject(self) -> str:
         """The change in words."""
         kind = f" as {self.new_type}" if self.new_type else ""

@@ -93,11 +93,8 @@ def _refuse_other_terms(entry: Entry, change: ColumnChange) -> None:
 
 
 def _values(change: ColumnChange) -> tuple[str | None, ...]:
-    """Return what decides on the new values; a type's spelling does not, unless a name in it is quoted."""
-    type_ = change.new_type
-    if type_ is not None and '"' not in type_:
-        type_ = "".join(type_.casefold().split())
-    return type_, change.up, change.down
+    """Return what decides on the new values."""
+    return change.type_as_asked, change.up, change.down
 
 
 def expand(claim: Claim) -> None:

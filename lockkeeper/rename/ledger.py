@@ -108,8 +108,13 @@ def find(session: Session, change: ColumnChange) -> Entry | None:
     return find_named(session, change.schema_name, change.table_name, change.old, change.new)
 
 
-def find_named(session: Session, schema: str | None, table: str, old: str, new: str) -> Entry | None:
-    """Return a change by its names; without a schema the search_path decides between tables of one name."""
+def find_named(
+    session: Session, schema: str | None, table: str, old: str, new: str, *, new_type: str | None = None
+) -> Entry | None:
+    """Return a change by its names, and by its type if one is given.
+
+    Without a schema the search_path decides between tables of one name.
+    """
     where = f"table_name = {literal(table)} AND old_name = {literal(old)} AND new_name = {literal(new)}"
     if schema:
         where += f" AND schema_name = {literal(schema)}"
@@ -119,6 +124,9 @@ def find_named(session: Session, schema: str | None, table: str, old: str, new: 
             f" WHERE oid = to_regclass({literal(quote(table))}))"
         )
     found = entries(session, where)
+    if new_type is not None:
+        asked = ColumnChange(table, old, new, new_type=new_type).type_as_asked
+        found = [each for each in found if each.change.type_as_asked == asked]
     return next((each for each in found if each.stage not in OVER), found[0] if found else None)
 
 

@@ -132,8 +132,10 @@ def test_a_type_that_rewrites_is_changed_through_a_second_column_and_one_that_do
     names = "'measures', 'total', 'total'"
     expand = f"op.expand_rename_online({names}, type_='NUMERIC(12, 2)')"
     assert upgrade.index(expand) < upgrade.index(f"op.contract_rename_online({names})")
-    undo = f"op.undo_contract_online({names})"
-    assert downgrade.index(undo) < downgrade.index(f"op.abort_rename_online({names})")
+    back = f"({names}, type_='NUMERIC(12, 2)')"
+    assert downgrade.index(f"op.undo_contract_online{back}") < downgrade.index(
+        f"op.abort_rename_online{back}"
+    )
     assert "op.alter_column('measures', 'code'" in upgrade
     assert "op.alter_column('measures', 'note'" in upgrade, "a cast would cut off what is too long"
     assert "op.set_not_null_online('measures', 'code')" in upgrade

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ops_project import Project, query
 from sqlalchemy.engine import URL
 
-from lockkeeper.errors import PlanRefusedError
+from lockkeeper.errors import PlanRefusedError, StageRefusedError
 from lockkeeper.rename import ColumnChange
 from lockkeeper.rename.engine import ColumnRename
 
@@ -54,6 +54,30 @@ def test_a_second_change_before_the_first_is_over_is_refused_and_its_revision_no
     ColumnRename(project.url, ColumnChange("t", "a", "a", new_type="bigint")).drop(force=True)
     project.upgrade()
     assert column(project, "a") == (then, False)
+
+
+def test_the_way_back_of_a_change_that_is_over_is_refused_also_after_that_of_a_later_one(
+    project: Project,
+) -> None:
+    query(project.url, "CREATE TABLE t (id serial PRIMARY KEY, a int)")
+    project.metadata = models(sa.Column("a", sa.BigInteger))
+    project.autogenerate("first")
+    project.upgrade()
+    first = project.current()
+    assert first is not None
+    ColumnRename(project.url, ColumnChange("t", "a", "a", new_type="bigint")).drop(force=True)
+    project.metadata = models(sa.Column("a", sa.Numeric(20, 2)))
+    project.autogenerate("second")
+    project.upgrade()
+    second = project.current()
+    assert second is not None
+    project.downgrade(first)
+    project.stamp(second)
+    project.downgrade(first)  # as after a crash before Alembic had recorded it
+    assert column(project, "a") == ("bigint", False)
+    with pytest.raises(StageRefusedError, match="dropped"):
+        project.downgrade("base")
+    assert project.current() == first
 
 
 def test_the_same_change_goes_on_however_its_type_is_spelt(project: Project) -> None:

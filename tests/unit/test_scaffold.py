@@ -89,4 +89,4 @@ def test_type_and_expressions_are_written_as_they_are() -> None:
         "up": "a::bigint",
         "down": "(b)::int",
     }
-    assert contract.downgrade == 'op.undo_contract_online("t", "a", "b\\"", schema="shop")'
+    assert contract.downgrade == 'op.undo_contract_online("t", "a", "b\\"", schema="shop", type_="bigint")'
