@@ -6,8 +6,14 @@ import json
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from pydantic import SecretStr
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """What the team reads of a Slack message, as it is shown: a shell line is found as it would be copied."""
+    return "\n".join(block["text"]["text"] for block in message["blocks"] if "text" in block)
 
 
 class Receiver(ThreadingHTTPServer):

@@ -16,6 +16,7 @@ import yaml
 
 from lockkeeper.local.prefect_server import EmbeddedPrefect
 from tests.acceptance.aftermath import assert_as_before, changed_tables
+from tests.webhook_receiver import text_of
 
 ROOT = Path(__file__).parents[2]
 DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
@@ -168,7 +169,7 @@ def test_the_line_that_a_failed_deployment_leaves_restores_the_database(shop, pr
     state = wait_for(prefect, lambda: ended(prefect, asked))
     assert state["name"] == "NeedsHuman", state["message"]
     line = state["message"].rpartition("Next: ")[2]
-    assert line in str(slack.received[-1])
+    assert line in text_of(slack.received[-1])
     assert changed_tables(shop) == {"public.alembic_version", "public.orders"}, "left as it stood"
 
     done = run(prefect, ["sh", "-c", line], Path("/"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shlex
 import threading
 import time
 from typing import Any
 from uuid import UUID
 
+from prefect.cli._utilities import load_json_key_values
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -33,6 +36,13 @@ def play(target: str, revision: str = "head") -> State[Any]:
 def flow_run_id(state: State[Any]) -> UUID:
     assert state.state_details.flow_run_id is not None
     return state.state_details.flow_run_id
+
+
+def parameters_in(line: str) -> dict[str, Any]:
+    """The parameters that Prefect reads in a shell line that starts a deployment."""
+    given = [value for option, value in itertools.pairwise(shlex.split(line)) if option == "-p"]
+    values: dict[str, Any] = load_json_key_values(given, "parameter")
+    return values
 
 
 def task_runs(api: SyncPrefectClient, state: State[Any]) -> dict[str, str]:

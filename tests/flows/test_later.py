@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import shlex
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from prefect.cli._utilities import load_json_key_values
 
 from flows.clean_target import clean_target
 from flows.recover_migration import recover_migration
 from flows.undo_migration import undo_migration
 from lockkeeper.renaming import RenamePolicy, make_request
 from tasks.by_hand import Deployments
-from tests.flows.observing import play, report_of, task_runs
+from tests.flows.observing import parameters_in, play, report_of, task_runs
 
 PREFECT_YAML = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))
 LINES = Deployments("shop")
@@ -58,7 +55,7 @@ def test_every_line_names_a_deployment_that_takes_its_parameters(line: str) -> N
     module, _, function = deployment["entrypoint"].rpartition(".")
     flow = getattr(import_module(module), function)
     assert flow.name == flow_name
-    given = dict(word.split("=", 1) for word in words[4:-1] if word != "-p")
+    given = parameters_in(line)
     inspect.signature(flow.fn).bind(**given)
     assert given["target"] == "shop"
 
@@ -85,16 +82,12 @@ def test_every_line_names_a_deployment_that_takes_its_parameters(line: str) -> N
     ],
 )
 def test_prefect_reads_a_text_in_a_line_as_what_it_was(text: str) -> None:
-    words = shlex.split(Deployments(text).restore(text))
-    given = [value for option, value in itertools.pairwise(words) if option == "-p"]
-    assert load_json_key_values(given, "parameter") == {"target": text, "backup_id": text}
+    assert parameters_in(Deployments(text).restore(text)) == {"target": text, "backup_id": text}
 
 
 def test_a_line_that_begins_a_rename_begins_the_one_that_was_asked_for() -> None:
     """Begun without its type, say, it would be another change, and nobody would be told."""
-    words = shlex.split(LINES.begin_rename(BIGINT.asked()))
-    given = [value for option, value in itertools.pairwise(words) if option == "-p"]
-    values: dict[str, Any] = load_json_key_values(given, "parameter")
+    values = parameters_in(LINES.begin_rename(BIGINT.asked()))
     policy = RenamePolicy.model_validate(values.pop("policy"))
     columns = [values.pop(name) for name in ("table", "old_column", "new_column")]
     assert values.pop("target") == "shop"
