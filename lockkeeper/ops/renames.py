@@ -20,7 +20,7 @@ from lockkeeper.ops.operations import Online
 from lockkeeper.rename import expanding, ledger, stages, switching
 from lockkeeper.rename.change import ColumnChange
 from lockkeeper.rename.ledger import Claim, Entry
-from lockkeeper.rename.transitions import Stage
+from lockkeeper.rename.transitions import OVER, Stage
 
 BY = "a migration script"
 # Behind a reader of half a minute, and nobody behind us: see lockkeeper.rename.connecting.
@@ -231,16 +231,29 @@ class AbortRenameOnlineOp(RenameStep):
 
         Raises:
             StageRefusedError: the contract has to be undone first.
+            NotOnlineError: the change that goes on is to another type.
         """
         cls.start(operations, (table_name, old, new), lock_policy, schema=schema, new_type=type_)
 
     def advance(self, session: Session) -> None:
         """Abort, unless that was done."""
         entry = self.entry(session)
+        if entry is None:
+            self._refuse_other_type(session)
         if entry is None or entry.stage is Stage.ABORTED:
             return
         with _claimed(session, entry) as claim:
             expanding.abort(claim, BY, "the expand's revision is reverted")
+
+    def _refuse_other_type(self, session: Session) -> None:
+        """Refuse to pass over a change that goes on: its revision would be gone, and it would stay."""
+        other = ledger.find_named(session, self.schema, self.table_name, self.old, self.new)
+        if other is not None and other.stage not in OVER:
+            raise NotOnlineError(
+                f"The change of {self.table_name}.{self.old} that goes on here is to "
+                f"{other.change.new_type or 'the same type'}, not to {self.terms['new_type']}: "
+                "spell type_ as in op.expand_rename_online(...), or revert the revision of that change first."
+            )
 
 
 class ChangeTypeOp(Online, ops.AlterColumnOp):

@@ -10,6 +10,7 @@ from ops_project import Project, query
 from sqlalchemy.engine import URL
 
 from lockkeeper.errors import PlanRefusedError, StageRefusedError
+from lockkeeper.ops import NotOnlineError
 from lockkeeper.rename import ColumnChange
 from lockkeeper.rename.engine import ColumnRename
 
@@ -88,6 +89,19 @@ def test_the_same_change_goes_on_however_its_type_is_spelt(project: Project) -> 
     project.revision("r2", "op.contract_rename_online('t', 'a', 'a')")
     project.upgrade()
     assert column(project, "a") == ("numeric(20,2)", False)
+
+
+def test_a_way_back_that_names_another_type_than_the_change_that_goes_on_is_refused(project: Project) -> None:
+    query(project.url, "CREATE TABLE t (id serial PRIMARY KEY, a int)")
+    project.revision(
+        "r1",
+        "op.expand_rename_online('t', 'a', 'a', type_='bigint')",
+        "op.abort_rename_online('t', 'a', 'a', type_='int8')",
+    )
+    project.upgrade()
+    with pytest.raises(NotOnlineError, match="to bigint, not to int8"):
+        project.downgrade("base")
+    assert project.current() == "r1"
 
 
 @pytest.mark.parametrize("required", [True, False])
