@@ -13,7 +13,10 @@ from pydantic import SecretStr
 
 def text_of(message: dict[str, Any]) -> str:
     """What the team reads of a Slack message, as it is shown: a shell line is found as it would be copied."""
-    return "\n".join(block["text"]["text"] for block in message["blocks"] if "text" in block)
+    shown = [
+        text for block in message["blocks"] for text in (block.get("text"), *block.get("fields", ())) if text
+    ]
+    return "\n".join(text["text"] for text in shown)
 
 
 class Receiver(ThreadingHTTPServer):

@@ -61,9 +61,23 @@ class RenameStep(Online, MigrateOperation):
         raise NotImplementedError
 
     def entry(self, session: Session) -> Entry | None:
-        """Return the change as the ledger has it; with a type, the one to that type."""
-        names = (self.schema, self.table_name, self.old, self.new)
-        return ledger.find_named(session, *names, new_type=self.terms.get("new_type"))
+        """Return the change as the ledger has it; with a type, the one to that type.
+
+        Raises:
+            NotOnlineError: one to another type goes on. Passed over, it would stay without its revision.
+        """
+        names, asked = (self.schema, self.table_name, self.old, self.new), self.terms.get("new_type")
+        latest = ledger.find_named(session, *names)
+        if latest is None or asked is None:
+            return latest
+        found = ledger.find_named(session, *names, new_type=asked)
+        if latest.stage not in OVER and (found is None or found.id != latest.id):
+            raise NotOnlineError(
+                f"The change of {self.table_name}.{self.old} that goes on here is to "
+                f"{latest.change.new_type or 'the same type'}, not to {asked}: "
+                "spell type_ as in op.expand_rename_online(...), or revert the revision of that change first."
+            )
+        return found
 
     def known(self, session: Session) -> Entry:
         """Return the change, which must have begun."""
@@ -196,6 +210,7 @@ class UndoContractOnlineOp(RenameStep):
 
         Raises:
             StageRefusedError: it has been dropped.
+            NotOnlineError: it has not begun, or the change that goes on is to another type.
         """
         cls.start(operations, (table_name, old, new), lock_policy, schema=schema, new_type=type_)
 
@@ -238,22 +253,10 @@ class AbortRenameOnlineOp(RenameStep):
     def advance(self, session: Session) -> None:
         """Abort, unless that was done."""
         entry = self.entry(session)
-        if entry is None:
-            self._refuse_other_type(session)
         if entry is None or entry.stage is Stage.ABORTED:
             return
         with _claimed(session, entry) as claim:
             expanding.abort(claim, BY, "the expand's revision is reverted")
-
-    def _refuse_other_type(self, session: Session) -> None:
-        """Refuse to pass over a change that goes on: its revision would be gone, and it would stay."""
-        other = ledger.find_named(session, self.schema, self.table_name, self.old, self.new)
-        if other is not None and other.stage not in OVER:
-            raise NotOnlineError(
-                f"The change of {self.table_name}.{self.old} that goes on here is to "
-                f"{other.change.new_type or 'the same type'}, not to {self.terms['new_type']}: "
-                "spell type_ as in op.expand_rename_online(...), or revert the revision of that change first."
-            )
 
 
 class ChangeTypeOp(Online, ops.AlterColumnOp):

@@ -209,5 +209,5 @@ def test_an_approval_that_expires_fails_the_workflow_tells_the_team_and_changes_
 
     expiry = wait_for(prefect, told)
     assert expiry["state"]["type"] == "COMPLETED", expiry["state"]
-    assert "Nobody answered approve-" in str(slack.received[-1])
+    assert "Nobody answered approve-" in text_of(slack.received[-1])
     assert shop.differences() == []

@@ -19,6 +19,7 @@ from flows.column_rename import column_rename
 from lockkeeper.postgres.connection import connect
 from lockkeeper.postgres.fingerprint import compare_schemas, schema_fingerprint
 from tests.flows.observing import answer, artifacts_of, leftovers, work
+from tests.webhook_receiver import text_of
 
 QUICK = {
     "ramp": {"percents": [50, 100], "observe_s": 0.1, "sample_interval_s": 0.05},
@@ -104,7 +105,7 @@ def test_a_rename_waits_twice_and_ends_with_the_new_column_alone(story, shop, sl
     said = texts(slack, 3)
     assert ["waits for approval" in text for text in said] == [True, True, False]
     for message in slack.wait_for(3)[:2]:
-        assert f"lockkeeper approve {story.run} --reason" in str(message["blocks"])
+        assert f"lockkeeper approve {story.run} --reason" in text_of(message)
     assert "succeeded" in said[2]
 
 
@@ -219,7 +220,7 @@ def test_the_team_is_told_when_nobody_answers_in_time(story, shop, api, slack) -
     assert approval_expiry(story.run, return_state=True).is_completed()
     said = slack.wait_for(2)
     assert "failed" in said[1]["text"]
-    assert "Nobody answered approve-flip-1-0 of " in str(said[1]["blocks"])
+    assert "Nobody answered approve-flip-1-0 of " in text_of(said[1])
     assert shop.columns() == columns
 
 

@@ -21,6 +21,7 @@ from lockkeeper.suspended_runs import answer, find_suspended, newest_run
 from tasks.approvals import question_key, run_that_asked
 from tasks.blocks import load_target
 from tests.flows.observing import leftovers, play, report_of, reports, work
+from tests.webhook_receiver import text_of
 
 # Held for a second: of a lock held for milliseconds a busy machine makes one that nobody has approved.
 ADD_STATUS = 'op.execute("ALTER TABLE users ADD COLUMN status text")\nop.execute("SELECT pg_sleep(1)")'
@@ -53,8 +54,8 @@ def test_an_approved_migration_is_backed_up_and_rehearsed_again_and_applied(
         pass  # nobody holds it while a human thinks
     (message,) = slack.wait_for(1)
     assert "needs approval" in message["text"]
-    assert "lockkeeper approve" in str(message["blocks"])
-    assert "ACCESS EXCLUSIVE on public.users" in str(message["blocks"])
+    assert "lockkeeper approve" in text_of(message)
+    assert "ACCESS EXCLUSIVE on public.users" in text_of(message)
 
     asked = prefect_api.request(
         "GET", f"/flow_runs/{run}/input/{state.state_details.run_input_keyset['description']}"
@@ -94,7 +95,7 @@ def test_a_rejected_migration_ends_with_everything_as_it_was_and_tells_why(
     assert (state.is_failed(), state.name) == (True, "Rejected")
     assert "rejected by ada: not today" in str(state.message)
     assert guarded.columns() == ["balance", "email", "id"]
-    assert "not today" in str(slack.wait_for(2)[1]["blocks"])
+    assert "not today" in text_of(slack.wait_for(2)[1])
 
 
 def test_what_has_become_another_plan_is_asked_again(guarded, api, deployed, prefect_api) -> None:
@@ -125,7 +126,7 @@ def test_when_nobody_answers_the_team_is_told_and_a_late_approval_counts_for_not
     assert state.is_completed(), state.message
     (_, message) = slack.wait_for(2)
     assert "refused before anything was touched" in message["text"]
-    assert f"Nobody answered {key} of " in str(message["blocks"])
+    assert f"Nobody answered {key} of " in text_of(message)
     assert guarded.columns() == ["balance", "email", "id"]
     late = Approval(key=key, decision=Decision.APPROVE, decided_at=utc_now())
     target = load_target(guarded.name)

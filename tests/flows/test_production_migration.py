@@ -57,7 +57,7 @@ def test_a_migration_to_head_succeeds_and_tells_its_story(make_shop, bucket, sla
     assert float(artifact_of(api, state, f"migrate-progress-{shop.name}")) > 80
     assert len(slack.messages) == 1
     assert "succeeded" in slack.messages[0]["text"]
-    assert f"http://prefect.example/runs/flow-run/{flow_run_id(state)}" in str(slack.messages[0]["blocks"])
+    assert f"http://prefect.example/runs/flow-run/{flow_run_id(state)}" in text_of(slack.messages[0])
     assert leftovers(shop) == []
     lines = log_of(api, state)
     assert any(line.startswith("backup: ") for line in lines), "the engine's progress is in the log"

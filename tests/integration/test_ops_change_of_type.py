@@ -91,17 +91,35 @@ def test_the_same_change_goes_on_however_its_type_is_spelt(project: Project) -> 
     assert column(project, "a") == ("numeric(20,2)", False)
 
 
-def test_a_way_back_that_names_another_type_than_the_change_that_goes_on_is_refused(project: Project) -> None:
+@pytest.mark.parametrize("way_back", ["abort_rename_online", "undo_contract_online"])
+def test_a_way_back_that_names_another_type_than_the_change_that_goes_on_is_refused(
+    project: Project, way_back: str
+) -> None:
     query(project.url, "CREATE TABLE t (id serial PRIMARY KEY, a int)")
     project.revision(
         "r1",
         "op.expand_rename_online('t', 'a', 'a', type_='bigint')",
-        "op.abort_rename_online('t', 'a', 'a', type_='int8')",
+        f"op.{way_back}('t', 'a', 'a', type_='int8')",
     )
     project.upgrade()
     with pytest.raises(NotOnlineError, match="to bigint, not to int8"):
         project.downgrade("base")
     assert project.current() == "r1"
+
+
+def test_an_aborted_change_does_not_stand_for_the_one_that_goes_on(project: Project) -> None:
+    query(project.url, "CREATE TABLE t (id serial PRIMARY KEY, a int)")
+    before = ColumnRename(project.url, ColumnChange("t", "a", "a", new_type="bigint"))
+    before.expand()
+    before.abort("tests", "begun anew with another type")
+    project.revision(
+        "r1",
+        "op.expand_rename_online('t', 'a', 'a', type_='numeric')",
+        "op.abort_rename_online('t', 'a', 'a', type_='bigint')",
+    )
+    project.upgrade()
+    with pytest.raises(NotOnlineError, match="to numeric, not to bigint"):
+        project.downgrade("base")
 
 
 @pytest.mark.parametrize("required", [True, False])
